@@ -1,0 +1,1 @@
+"""The side that decides: catalog files, commands in one transaction each, the maintenance tick."""

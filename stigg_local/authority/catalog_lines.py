@@ -1,0 +1,145 @@
+"""Where the tables of a catalog file stand: key path as written -> line, by a scan of the text.
+
+Laws: the text was parsed before, so the scan only has to tell strings and comments from structure.
+"""
+
+import re
+
+Keys = tuple[str | int, ...]
+
+_STRING = r'"""(?:\\.|[^\\])*?"{3,5}|\'\'\'.*?\'{3,5}|"(?:\\.|[^"\\\n])*"|\'[^\'\n]*\''
+_SPACE = re.compile(r"(?:[ \t\r\n]+|#[^\n]*)+")
+_KEY = re.compile(r'[ \t]*("(?:\\.|[^"\\\n])*"|\'[^\'\n]*\'|[A-Za-z0-9_-]+)[ \t]*(\.)?')
+_VALUE = re.compile(rf"{_STRING}|[\[\]{{}}\n]|#[^\n]*|[^\[\]{{}}\n#\"']+", re.DOTALL)
+_JSON = re.compile(r'"(?:[^"\\]|\\.)*"|[{}\[\],]', re.DOTALL)
+
+
+def line_of(lines: dict[Keys, int], keys: Keys) -> int:
+    """The line of the innermost table around a key path."""
+    for length in range(len(keys), 0, -1):
+        if keys[:length] in lines:
+            return lines[keys[:length]]
+    return lines.get((), 1)
+
+
+def toml_lines(text: str) -> dict[Keys, int]:
+    """The line of each `[table]` and `[[table]]` header, and of each key above the first of them."""
+    lines: dict[Keys, int] = {}
+    counts: dict[Keys, int] = {}
+    counter = _Counter(text)
+    at, inside = 0, False
+    while True:
+        space = _SPACE.match(text, at)
+        at = space.end() if space else at
+        if at >= len(text):
+            return lines
+        start = at
+        if text[at] == "[":
+            is_list = text.startswith("[[", at)
+            names, at = _names(text, at + 1 + is_list)
+            keys = _resolved(names, counts, is_list)
+            lines[keys] = counter.line(start)
+            inside = True
+            at += 1 + is_list
+        else:
+            names, at = _names(text, at)
+            if not inside:
+                lines.setdefault((names[0],), counter.line(start))
+            at = _after_value(text, at + 1)
+
+
+def _resolved(names: list[str], counts: dict[Keys, int], is_list: bool) -> Keys:
+    """The key path of a header: a list that was met before means its last entry."""
+    keys: Keys = ()
+    for name in names[:-1]:
+        keys = (*keys, name)
+        if keys in counts:
+            keys = (*keys, counts[keys] - 1)
+    keys = (*keys, names[-1])
+    if is_list:
+        counts[keys] = counts.get(keys, 0) + 1
+        keys = (*keys, counts[keys] - 1)
+    return keys
+
+
+def _names(text: str, at: int) -> tuple[list[str], int]:
+    """A dotted key, and where it ends."""
+    names: list[str] = []
+    while True:
+        found = _KEY.match(text, at)
+        if found is None:
+            return names or [""], at
+        name = found[1]
+        names.append(name[1:-1] if name[0] in "\"'" else name)
+        at = found.end()
+        if not found[2]:
+            return names, at
+
+
+def _after_value(text: str, at: int) -> int:
+    """Where the statement ends whose value begins here: at a line end outside of brackets."""
+    depth = 0
+    for found in _VALUE.finditer(text, at):
+        sign = found[0]
+        if sign in "[{":
+            depth += 1
+        elif sign in "]}":
+            depth -= 1
+        elif sign == "\n" and depth <= 0:
+            return found.end()
+    return len(text)
+
+
+def json_lines(text: str) -> tuple[dict[Keys, int], list[Keys]]:
+    """The line of each object, and the keys that are stated twice in one."""
+    import json
+
+    lines: dict[Keys, int] = {}
+    duplicates: list[Keys] = []
+    counter = _Counter(text)
+    # For each open bracket its key path and the keys met in it (None in a list); beside it the key or index.
+    stack: list[tuple[Keys, set[str] | None]] = []
+    current: list[str | int] = []
+    expects_key = False
+    for found in _JSON.finditer(text):
+        sign = found[0]
+        if sign in "{[":
+            keys: Keys = (*stack[-1][0], current[-1]) if stack else ()
+            if sign == "{":
+                lines[keys] = counter.line(found.start())
+            stack.append((keys, set() if sign == "{" else None))
+            current.append("" if sign == "{" else 0)
+            expects_key = sign == "{"
+        elif sign in "]}":
+            stack.pop()
+            current.pop()
+            expects_key = False
+        elif sign == ",":
+            expects_key = stack[-1][1] is not None
+            if not expects_key:
+                current[-1] = int(current[-1]) + 1
+        elif expects_key:
+            key = json.loads(sign, strict=False)
+            path, met = stack[-1]
+            assert met is not None, "keys stand in objects"
+            if key in met:
+                duplicates.append((*path, key))
+            met.add(key)
+            current[-1] = key
+            expects_key = False
+    return lines, duplicates
+
+
+class _Counter:
+    """Line numbers of ever later positions, counted once through."""
+
+    def __init__(self, text: str) -> None:
+        self.text = text
+        self.at = 0
+        self.number = 1
+
+    def line(self, at: int) -> int:
+        """The line of a position, which is not before the last one asked for."""
+        self.number += self.text.count("\n", self.at, at)
+        self.at = at
+        return self.number

@@ -1,0 +1,267 @@
+"""The moving numbers inside a write transaction: counters, grants, charges, and what a change of sources does.
+
+Laws: a counter equals the fold of the log over its interval; every grant that changes gets a ledger entry; both
+can be rebuilt from their logs. Decisions are in `core`; this module reads rows, asks, and writes rows.
+"""
+
+from collections.abc import Iterable
+
+import msgspec
+from msgspec.structs import replace
+
+from stigg_local.core.catalog import Feature
+from stigg_local.core.credit import (
+    Burn,
+    Grant,
+    burn,
+    overdraft_of,
+    recurring_grants,
+    settle_debt,
+    wallet,
+)
+from stigg_local.core.customer import CustomerSnapshot
+from stigg_local.core.entitlement import CounterKey, counting_windows
+from stigg_local.core.ledger import CONSUMED, GRANTED, TRANSFERRED, UPDATED, LedgerEntry, rebuild
+from stigg_local.core.sources import Catalog
+from stigg_local.core.usage import add, fold
+from stigg_local.store.tx import Tx
+
+_grant_decoder = msgspec.msgpack.Decoder(Grant)
+_entry_decoder = msgspec.msgpack.Decoder(LedgerEntry)
+encode = msgspec.msgpack.Encoder().encode
+
+
+def load_grants(tx: Tx, customer_id: str) -> list[Grant]:
+    """All stored grants of a customer."""
+    return [_grant_decoder.decode(body) for _, body in tx.grants(customer_id)]
+
+
+def put_grant(
+    tx: Tx, customer_id: str, grant: Grant, kind: str, amount: int, *, feature_id: str = "", measurement_id: str = ""
+) -> None:
+    """Store a grant and the ledger entry of its change."""
+    tx.put_grant(customer_id, grant.id, encode(grant))
+    entry = LedgerEntry(kind, amount, tx.now_ms, grant, feature_id, measurement_id)
+    tx.append_ledger(customer_id, encode(entry))
+
+
+def count(
+    tx: Tx,
+    catalog: Catalog,
+    snapshot: CustomerSnapshot,
+    feature: Feature,
+    *,
+    customer_id: str,
+    resource_id: str,
+    behavior: str,
+    value: int,
+    created_ms: int,
+    is_late: bool,
+) -> dict[tuple[int, int], tuple[int, int]]:
+    """Add one report to the counter of every interval that its own time falls into.
+
+    Args:
+        is_late: The caller stamped the report: an interval without a counter may have a history to fold first.
+
+    Returns:
+        (from, to) -> (usage before, usage after), raw.
+    """
+    moved: dict[tuple[int, int], tuple[int, int]] = {}
+    for from_ms, to_ms in counting_windows(
+        catalog, snapshot, feature, resource_id=resource_id, at_ms=created_ms, now_ms=tx.now_ms
+    ):
+        before = tx.counter(customer_id, resource_id, feature.id, from_ms, to_ms)
+        if before is None:
+            before = fold_log(tx, feature, customer_id, resource_id, from_ms, to_ms) if is_late else 0
+            # Counters of windows that are over cost room and can be folded again from the log.
+            tx.delete_counters_before(customer_id, resource_id, feature.id, tx.now_ms)
+        after = add(feature, before, behavior, value)
+        tx.put_counter(customer_id, resource_id, feature.id, from_ms, to_ms, after)
+        moved[from_ms, to_ms] = before, after
+    return moved
+
+
+def fold_log(tx: Tx, feature: Feature, customer_id: str, resource_id: str, from_ms: int, to_ms: int) -> int:
+    """What the log gives for one interval."""
+    rows = tx.measurements(customer_id, resource_id, feature.id, from_ms, to_ms)
+    return fold(feature, ((row.behavior, row.value) for row in rows))
+
+
+def charge(
+    tx: Tx,
+    catalog: Catalog,
+    snapshot: CustomerSnapshot,
+    *,
+    customer_id: str,
+    resource_id: str,
+    currency_id: str,
+    cost: int,
+    at_ms: int,
+    feature_id: str,
+    measurement_id: str,
+) -> None:
+    """Burn credits in the wallet of (customer, resource, currency); what is short becomes debt."""
+    stored = load_grants(tx, customer_id)
+    purse = wallet(
+        catalog, snapshot, stored, resource_id=resource_id, currency_id=currency_id, at_ms=min(at_ms, tx.now_ms)
+    )
+    empty = overdraft_of(
+        currency_id, resource_id, at_ms=tx.now_ms, new_id=f"overdraft:{currency_id}:{resource_id}:{tx.seq}"
+    )
+    debt = next(
+        (grant for grant in stored if is_debt(grant) and (grant.currency_id, grant.resource_id) == (currency_id, resource_id)),
+        empty,
+    )
+    _put_burn(tx, customer_id, stored, burn(purse.grants, cost, at_ms=at_ms, overdraft=debt), feature_id, measurement_id)
+    settle(tx, catalog, snapshot, customer_id)
+
+
+def is_debt(grant: Grant) -> bool:
+    """True for a live overdraft."""
+    return grant.grant_type == "OVERDRAFT" and grant.voided_ms is None
+
+
+def _put_burn(
+    tx: Tx, customer_id: str, stored: Iterable[Grant], burned: Burn, feature_id: str, measurement_id: str
+) -> None:
+    known = {grant.id for grant in stored}
+    taken = dict(burned.taken)
+    for grant in burned.changed:
+        if grant.grant_type == "RECURRING" and grant.id not in known:
+            put_grant(tx, customer_id, replace(grant, consumed=0), GRANTED, grant.amount)
+        put_grant(
+            tx,
+            customer_id,
+            grant,
+            CONSUMED,
+            -taken[grant.id],
+            feature_id=feature_id,
+            measurement_id=measurement_id,
+        )
+
+
+def settle(tx: Tx, catalog: Catalog, snapshot: CustomerSnapshot, customer_id: str) -> None:
+    """Move every debt of the customer to whatever can be spent now."""
+    stored = load_grants(tx, customer_id)
+    for debt in [grant for grant in stored if is_debt(grant) and grant.consumed > 0]:
+        purse = wallet(
+            catalog,
+            snapshot,
+            stored,
+            resource_id=debt.resource_id,
+            currency_id=debt.currency_id,
+            at_ms=tx.now_ms,
+        )
+        moved = settle_debt(purse.grants, at_ms=tx.now_ms)
+        amounts = dict(moved.taken)
+        known = {grant.id for grant in stored}
+        for grant in moved.changed:
+            if grant.grant_type == "RECURRING" and grant.id not in known:
+                put_grant(tx, customer_id, replace(grant, consumed=0), GRANTED, grant.amount)
+            put_grant(tx, customer_id, grant, TRANSFERRED, -amounts.get(grant.id, 0))
+        stored = load_grants(tx, customer_id)
+
+
+def follow_sources(
+    tx: Tx,
+    catalog: Catalog,
+    customer_id: str,
+    before: CustomerSnapshot | None,
+    after: CustomerSnapshot,
+    *,
+    replaced: dict[str, str] | None = None,
+) -> None:
+    """Bring counters and recurring grants in line with changed sources.
+
+    Args:
+        before: The sources until now; None for a new customer.
+        after: The sources from now on.
+        replaced: Subscription ended by this change -> the one that goes on with its cycle; consumption moves over.
+    """
+    if before is not None:
+        _follow_counters(tx, catalog, customer_id, before, after)
+    _follow_recurring(tx, catalog, customer_id, after, replaced or {})
+    settle(tx, catalog, after, customer_id)
+
+
+def _follow_counters(
+    tx: Tx, catalog: Catalog, customer_id: str, before: CustomerSnapshot, after: CustomerSnapshot
+) -> None:
+    logs = tx.has_measurements(customer_id)
+    if not logs:
+        return
+    now_ms = tx.now_ms
+    kept: dict[CounterKey, int] = {(row[0], row[1], row[2], row[3]): row[4] for row in tx.counters(customer_id)}
+    counters: dict[CounterKey, int] = {}
+    for resource_id, feature_id in logs:
+        feature = catalog.features.get(feature_id)
+        if feature is None:
+            continue
+        old, new = (
+            set(
+                counting_windows(
+                    catalog, snapshot, feature, resource_id=resource_id, at_ms=now_ms, now_ms=now_ms
+                )
+            )
+            for snapshot in (before, after)
+        )
+        for from_ms, to_ms in new:
+            key = resource_id, feature_id, from_ms, to_ms
+            # A window that was kept up to now needs no fold; without a row nothing was reported in it.
+            is_kept = (from_ms, to_ms) in old
+            usage = kept.get(key, 0) if is_kept else fold_log(tx, feature, customer_id, resource_id, from_ms, to_ms)
+            if usage or key in kept:
+                counters[key] = usage
+    if counters != kept:
+        grants = tx.grants(customer_id)
+        tx.rebuild_numbers(customer_id, [(*key, usage) for key, usage in counters.items()], grants)
+
+
+def _follow_recurring(
+    tx: Tx, catalog: Catalog, customer_id: str, snapshot: CustomerSnapshot, replaced: dict[str, str]
+) -> None:
+    stored = {grant.id: grant for grant in load_grants(tx, customer_id)}
+    fresh: list[Grant] = []
+    for resource_id in ("", *snapshot.resource_ids):
+        fresh += recurring_grants(catalog, snapshot, resource_id=resource_id, currency_id=None, at_ms=tx.now_ms)[0]
+    alive = {grant.source for grant in fresh}
+    consumed: dict[tuple[str, str, str], int] = {}
+    for grant in stored.values():
+        if grant.grant_type != "RECURRING" or grant.source in alive or grant.expire_ms <= tx.now_ms:
+            continue
+        put_grant(tx, customer_id, replace(grant, expire_ms=tx.now_ms), UPDATED, 0)
+        heir = replaced.get(grant.source)
+        if heir is not None:
+            key = heir, grant.currency_id, _cadence(grant)
+            consumed[key] = consumed.get(key, 0) + grant.consumed
+    for grant in fresh:
+        known = stored.get(grant.id)
+        if known is None:
+            moved = min(grant.amount, consumed.get((grant.source, grant.currency_id, _cadence(grant)), 0))
+            put_grant(tx, customer_id, replace(grant, consumed=moved), GRANTED, grant.amount)
+        elif grant.amount > known.amount:
+            put_grant(tx, customer_id, replace(known, amount=grant.amount), GRANTED, grant.amount - known.amount)
+
+
+def _cadence(grant: Grant) -> str:
+    return grant.id.rsplit(":", 2)[1]
+
+
+def rebuild_from_logs(tx: Tx, catalog: Catalog, snapshot: CustomerSnapshot, customer_id: str) -> None:
+    """Replace all counters and grants of a customer by what the logs give.
+
+    Raises:
+        StoreCorrupt: The logs themselves do not match their digest.
+    """
+    tx.verify_log(customer_id)
+    counters: list[tuple[str, str, int, int, int]] = []
+    for resource_id, feature_id in tx.has_measurements(customer_id):
+        feature = catalog.features.get(feature_id)
+        for from_ms, to_ms in () if feature is None else counting_windows(
+            catalog, snapshot, feature, resource_id=resource_id, at_ms=tx.now_ms, now_ms=tx.now_ms
+        ):
+            assert feature is not None
+            usage = fold_log(tx, feature, customer_id, resource_id, from_ms, to_ms)
+            counters.append((resource_id, feature_id, from_ms, to_ms, usage))
+    grants = rebuild(_entry_decoder.decode(row.body) for row in tx.ledger(customer_id))
+    tx.rebuild_numbers(customer_id, counters, [(grant.id, encode(grant)) for grant in grants.values()])

@@ -1,0 +1,823 @@
+"""`Stigg`: what an application imports. Wiring, lifecycle and listeners; the rules are in `core`.
+
+A getter answers from the memo with two dictionary lookups, a compare of the customer's generation slot and, where
+time can change the answer, one look at the clock; everything else goes through `_ask`.
+"""
+
+import atexit
+import os
+import weakref
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from datetime import datetime
+from pathlib import Path
+from types import TracebackType
+from typing import TYPE_CHECKING, Any, Literal, Self, cast
+
+from stigg_local.clock import Clock, SystemClock
+from stigg_local.core.answer import (
+    BOOLEAN,
+    CREDIT,
+    ENUM,
+    METERED,
+    NUMERIC,
+    BooleanEntitlement,
+    CreditEntitlement,
+    EntitlementsState,
+    Entitlement,
+    EnumEntitlement,
+    MeteredEntitlement,
+    NumericEntitlement,
+)
+from stigg_local.core.command import UNSET, Unset, check_id
+from stigg_local.core.entitlement import answer_request
+from stigg_local.core.fallback import Fallback, Fallbacks, fallback_answer, parse_fallback, parse_fallbacks
+from stigg_local.core.quantity import to_decimal
+from stigg_local.core.words import AccessDeniedReason
+from stigg_local.errors import ClientClosed, InvalidInput, NotAvailableOffline, StiggError, StoreError
+from stigg_local.listeners import Listeners
+
+if TYPE_CHECKING:
+    from stigg_local.aio import AsyncStigg
+    from stigg_local.core.result import (
+        CreditGrantResult,
+        PromotionalResult,
+        ProvisionCustomerResult,
+        ProvisionSubscriptionResult,
+        ReportUsageResult,
+    )
+    from stigg_local.edge.fallback_file import FallbackFile
+    from stigg_local.embedded import Embedded
+    from stigg_local.status import Status
+
+CatalogInput = str | os.PathLike[str] | Mapping[str, Any]
+FallbackInput = Mapping[str, Any] | Fallback | None
+Instant = datetime | str
+Quantity = Any  # int, float or Decimal
+
+_DURABILITIES = ("disk",)
+
+
+class Stigg:
+    """An entitlement engine in this process.
+
+    Args:
+        catalog: A catalog file (TOML or JSON) or a mapping: this process is its own authority. With `data_dir`
+            alone, the catalog stored there is used.
+        data_dir: Where the state lives. Without it: a private temporary directory, removed at exit.
+        api_key: Accepted and not used by an embedded or offline client.
+        environment: Default: the catalog's, or the one stored in `data_dir`.
+        offline: Answer from fallback values alone.
+        entitlements_fallback: Feature id -> fallback value, in the seed's words.
+        credit_entitlements_fallback: Currency id -> fallback value.
+        fallback_file: A TOML or JSON file of fallback values, followed while it changes; it goes before the two
+            dictionaries, id by id.
+        durability: Level of writes: "disk" survives a power cut.
+        memory_limit_bytes: Bound of what is held in memory of customers.
+        clock: Another clock, for tests: `stigg_local.testing.ManualClock`.
+
+    Raises:
+        InvalidInput: An argument is wrong, or neither `catalog`, `data_dir` nor `offline` says what to answer from.
+        CatalogInvalid: The catalog has mistakes; all of them are in `.problems`.
+        StoreError: The directory cannot be used.
+    """
+
+    def __init__(
+        self,
+        *,
+        catalog: CatalogInput | None = None,
+        data_dir: str | os.PathLike[str] | None = None,
+        api_key: str | None = None,
+        environment: str | None = None,
+        offline: bool = False,
+        entitlements_fallback: Mapping[str, Any] | None = None,
+        credit_entitlements_fallback: Mapping[str, Any] | None = None,
+        fallback_file: str | os.PathLike[str] | None = None,
+        durability: str = "disk",
+        memory_limit_bytes: int | None = None,
+        clock: Clock | None = None,
+    ) -> None:
+        if api_key is not None and not isinstance(api_key, str):
+            raise InvalidInput("api_key is not text")
+        if not offline and catalog is None and data_dir is None:
+            raise InvalidInput(
+                "there is nothing to answer from",
+                hint='pass catalog="catalog.toml", data_dir= with a stored catalog, or offline=True',
+            )
+        if offline and catalog is not None:
+            raise InvalidInput("offline answers from fallback values alone", hint="leave catalog or offline out")
+        self._durability = _durability(durability)
+        self._clock: Clock = clock or SystemClock()
+        self._closed = False
+        self._fallbacks = Fallbacks(
+            parse_fallbacks(entitlements_fallback, where="entitlements_fallback"),
+            parse_fallbacks(credit_entitlements_fallback, where="credit_entitlements_fallback"),
+        )
+        self._fallback_file: FallbackFile | None = None
+        self._listeners = Listeners()
+        # What the getters touch on a hit; an offline client's memo stays empty.
+        self._memo: dict[str, Any] = {}
+        self._generation: Any = ()
+        self._time = self._clock.time
+        self._embedded: Embedded | None = None
+        if fallback_file is not None:
+            from stigg_local.edge.fallback_file import FallbackFile
+
+            self._fallback_file = FallbackFile(fallback_file)
+        try:
+            if not offline:
+                from stigg_local.embedded import Embedded
+
+                self._embedded = Embedded(
+                    catalog=catalog,
+                    data_dir=None if data_dir is None else Path(data_dir),
+                    environment=environment,
+                    clock=self._clock,
+                    memory_limit_bytes=memory_limit_bytes,
+                )
+                self._memo = self._embedded.replica.memo
+                self._generation = self._embedded.store.generation
+                self._embedded.on_replaced = self._rebind
+        except BaseException:
+            if self._fallback_file is not None:
+                self._fallback_file.close()
+            raise
+        _clients.add(self)
+
+    @classmethod
+    def initialize(cls, **arguments: Any) -> Self:
+        """The same as `Stigg(…)`, under the seed's name."""
+        return cls(**arguments)
+
+    # ------------------------------------------------------------------ lifecycle
+
+    def wait_for_initialization(self, timeout: float | None = None) -> Self:
+        """Return when answers are available.
+
+        An embedded or offline client has them when its constructor returns.
+
+        Raises:
+            ClientClosed: The client is closed.
+        """
+        self._check_open()
+        return self
+
+    def close(self) -> None:
+        """Let go of files and threads; what was acknowledged is on disk. Closing again does nothing."""
+        if self._closed:
+            return
+        self._closed = True
+        self._memo = {}
+        self._generation = ()
+        if self._fallback_file is not None:
+            self._fallback_file.close()
+        if self._embedded is not None:
+            self._embedded.close()
+
+    def __enter__(self) -> Self:
+        self._check_open()
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.close()
+
+    def __repr__(self) -> str:
+        where = "offline" if self._embedded is None else f"data_dir={str(self._embedded.data_dir)!r}"
+        return f"Stigg({where}{', closed' if self._closed else ''})"
+
+    @property
+    def aio(self) -> "AsyncStigg":
+        """Awaitable twins of every call that does I/O: `await client.aio.report_usage(…)`."""
+        from stigg_local.aio import AsyncStigg
+
+        return AsyncStigg(self)
+
+    @property
+    def catalog(self) -> "CatalogCalls":
+        """`apply`, `diff`, `validate` and `show` of the catalog."""
+        from stigg_local.catalog_calls import CatalogCalls
+
+        return CatalogCalls(self._authority("catalog"))
+
+    def status(self) -> "Status":
+        """What state the client is in; never raises."""
+        from stigg_local.status import status_of
+
+        return status_of(self._embedded, self._fallback_file, closed=self._closed)
+
+    def preload(self) -> int:
+        """Read every customer into memory in compact form; returns how many. Offline: 0."""
+        self._check_open()
+        return 0 if self._embedded is None else self._embedded.replica.preload()
+
+    def tick(self) -> dict[str, Any]:
+        """Do now what the maintenance tick would do; returns what it did."""
+        return self._authority("tick").store.tick()
+
+    # ------------------------------------------------------------------ reads
+
+    def get_entitlement(
+        self,
+        customer_id: str,
+        feature_id: str,
+        resource_id: str | None = None,
+        requested_usage: Quantity = 0,
+        requested_values: Sequence[str] = (),
+        dimensions: Mapping[str, Any] | None = None,
+        fallback: FallbackInput = None,
+    ) -> Entitlement:
+        """The entitlement of any type, from memory or the local file.
+
+        Args:
+            customer_id: The customer.
+            feature_id: The feature, or a credit currency.
+            resource_id: The resource, for products with several subscriptions.
+            requested_usage: Units about to be used, >= 0; of a metered feature or credits.
+            requested_values: Values about to be used; of an enum feature.
+            dimensions: Accepted for attribution; they do not change the answer.
+            fallback: Used only when there is nothing to answer from.
+
+        Returns:
+            `BooleanEntitlement`, `NumericEntitlement`, `MeteredEntitlement`, `EnumEntitlement` or
+            `CreditEntitlement`; `.type` says which. A denial is an answer with `.access_denied_reason`.
+
+        Raises:
+            InvalidInput: An id is not text, or a request is not a number of 0 or more.
+            ClientClosed: After `close`.
+        """
+        try:
+            slot, seen, entries, resources, _, _ = self._memo[customer_id]
+            if resource_id is not None:
+                entries = resources[resource_id]
+            answer, until, _, request, requested, _ = entries[feature_id]
+            if self._generation[slot] == seen and (until is None or self._time() < until):
+                wanted = requested_values or requested_usage
+                if not wanted:
+                    return cast(Entitlement, answer)
+                if request == wanted:
+                    return cast(Entitlement, requested)
+        except (KeyError, TypeError, IndexError):
+            pass
+        return self._ask(None, customer_id, feature_id, resource_id, requested_usage, requested_values, fallback)
+
+    def get_boolean_entitlement(
+        self, customer_id: str, feature_id: str, resource_id: str | None = None, fallback: FallbackInput = None
+    ) -> BooleanEntitlement:
+        """Access to a boolean feature; as `get_entitlement`.
+
+        A feature of another type is answered by the fallback or denied, with `FeatureTypeMismatch`.
+        """
+        try:
+            slot, seen, entries, resources, _, _ = self._memo[customer_id]
+            if resource_id is not None:
+                entries = resources[resource_id]
+            answer, until, kind, _, _, _ = entries[feature_id]
+            if kind is BOOLEAN and self._generation[slot] == seen and (until is None or self._time() < until):
+                return cast(BooleanEntitlement, answer)
+        except (KeyError, TypeError, IndexError):
+            pass
+        return cast(
+            BooleanEntitlement, self._ask(BOOLEAN, customer_id, feature_id, resource_id, 0, (), fallback)
+        )
+
+    def get_numeric_entitlement(
+        self, customer_id: str, feature_id: str, resource_id: str | None = None, fallback: FallbackInput = None
+    ) -> NumericEntitlement:
+        """The number that the plan sets; as `get_boolean_entitlement`."""
+        try:
+            slot, seen, entries, resources, _, _ = self._memo[customer_id]
+            if resource_id is not None:
+                entries = resources[resource_id]
+            answer, until, kind, _, _, _ = entries[feature_id]
+            if kind is NUMERIC and self._generation[slot] == seen and (until is None or self._time() < until):
+                return cast(NumericEntitlement, answer)
+        except (KeyError, TypeError, IndexError):
+            pass
+        return cast(
+            NumericEntitlement, self._ask(NUMERIC, customer_id, feature_id, resource_id, 0, (), fallback)
+        )
+
+    def get_metered_entitlement(
+        self,
+        customer_id: str,
+        feature_id: str,
+        resource_id: str | None = None,
+        requested_usage: Quantity = 0,
+        fallback: FallbackInput = None,
+    ) -> MeteredEntitlement:
+        """Limit and usage of a metered feature, and whether `requested_usage` more fits; as `get_entitlement`."""
+        try:
+            slot, seen, entries, resources, _, _ = self._memo[customer_id]
+            if resource_id is not None:
+                entries = resources[resource_id]
+            answer, until, kind, request, requested, _ = entries[feature_id]
+            if kind is METERED and self._generation[slot] == seen and (until is None or self._time() < until):
+                if requested_usage == 0:
+                    return cast(MeteredEntitlement, answer)
+                if request == requested_usage:
+                    return cast(MeteredEntitlement, requested)
+                return cast(MeteredEntitlement, self._request(entries, feature_id, requested_usage))
+        except (KeyError, TypeError, IndexError):
+            pass
+        return cast(
+            MeteredEntitlement,
+            self._ask(METERED, customer_id, feature_id, resource_id, requested_usage, (), fallback),
+        )
+
+    def get_enum_entitlement(
+        self,
+        customer_id: str,
+        feature_id: str,
+        resource_id: str | None = None,
+        requested_values: Sequence[str] = (),
+        fallback: FallbackInput = None,
+    ) -> EnumEntitlement:
+        """The allowed values of an enum feature, and whether all `requested_values` are among them."""
+        try:
+            slot, seen, entries, resources, _, _ = self._memo[customer_id]
+            if resource_id is not None:
+                entries = resources[resource_id]
+            answer, until, kind, request, requested, _ = entries[feature_id]
+            if kind is ENUM and self._generation[slot] == seen and (until is None or self._time() < until):
+                if not requested_values:
+                    return cast(EnumEntitlement, answer)
+                if request == requested_values:
+                    return cast(EnumEntitlement, requested)
+        except (KeyError, TypeError, IndexError):
+            pass
+        return cast(
+            EnumEntitlement, self._ask(ENUM, customer_id, feature_id, resource_id, 0, requested_values, fallback)
+        )
+
+    def get_credit_entitlement(
+        self,
+        customer_id: str,
+        currency_id: str,
+        resource_id: str | None = None,
+        requested_usage: Quantity = 0,
+        fallback: FallbackInput = None,
+    ) -> CreditEntitlement:
+        """The balance of a wallet, and whether `requested_usage` credits more can be spent."""
+        try:
+            slot, seen, entries, resources, _, _ = self._memo[customer_id]
+            if resource_id is not None:
+                entries = resources[resource_id]
+            answer, until, kind, request, requested, _ = entries[currency_id]
+            if kind is CREDIT and self._generation[slot] == seen and (until is None or self._time() < until):
+                if requested_usage == 0:
+                    return cast(CreditEntitlement, answer)
+                if request == requested_usage:
+                    return cast(CreditEntitlement, requested)
+                return cast(CreditEntitlement, self._request(entries, currency_id, requested_usage))
+        except (KeyError, TypeError, IndexError):
+            pass
+        return cast(
+            CreditEntitlement,
+            self._ask(CREDIT, customer_id, currency_id, resource_id, requested_usage, (), fallback),
+        )
+
+    def get_entitlements_state(
+        self, customer_id: str, resource_id: str | None = None, *, include_credits: bool = False
+    ) -> EntitlementsState:
+        """Everything that the customer is entitled to, in catalog order, and why it is nothing where it is.
+
+        What is entitled and used up is listed too, with `has_access` False and its reason. Where there is nothing
+        to answer from, the list holds the configured fallback values.
+
+        Args:
+            customer_id: The customer.
+            resource_id: The resource, for products with several subscriptions.
+            include_credits: Add the credit entitlements.
+        """
+        self._check_open()
+        self._check_ids(customer_id, "feature", resource_id)
+        if self._embedded is not None:
+            try:
+                return self._embedded.replica.state(customer_id, resource_id or "", include_credits=include_credits)
+            except StoreError as error:
+                self._embedded.note(error)
+        return self._fallback_state(include_credits=include_credits)
+
+    def get_entitlements(
+        self, customer_id: str, resource_id: str | None = None, *, include_credits: bool = False
+    ) -> list[Entitlement]:
+        """The list of `get_entitlements_state`."""
+        return list(self.get_entitlements_state(customer_id, resource_id, include_credits=include_credits).entitlements)
+
+    def reload_entitlements(self, customer_id: str, resource_id: str | None = None) -> None:
+        """Drop what is held in memory of the customer, so that the next read reads the file. Offline: nothing."""
+        self._check_open()
+        if self._embedded is not None:
+            self._embedded.replica.drop(customer_id)
+
+    # ------------------------------------------------------------------ writes
+
+    def provision_customer(
+        self,
+        customer_id: str,
+        *,
+        name: str | None | Unset = UNSET,
+        email: str | None | Unset = UNSET,
+        coupon_id: str | None | Unset = UNSET,
+        subscription_params: Mapping[str, Any] | None | Unset = UNSET,
+        metadata: Mapping[str, str] | None | Unset = UNSET,
+        idempotency_key: str | None = None,
+    ) -> "ProvisionCustomerResult":
+        """Make a customer, or patch one that exists, with a first subscription.
+
+        Args:
+            customer_id: 1 to 255 printable characters.
+            name, email, coupon_id, metadata: Absent keeps, None clears; metadata merges.
+            subscription_params: Arguments of `provision_subscription`; None for no subscription at all; absent
+                for what the journey of the first single-subscription product gives.
+            idempotency_key: The same key with the same arguments returns the first result.
+
+        Returns:
+            `.customer`, `.subscription_decision_strategy` and `.subscription` (None where none was made).
+
+        Raises:
+            NotAllowed: The customer is archived (`EntityIsArchivedError`), or a rule refuses the subscription.
+            InvalidInput, NotFound: As `provision_subscription`.
+        """
+        from stigg_local import calls
+
+        command = calls.provision_customer(
+            customer_id, name=name, email=email, coupon_id=coupon_id, subscription=subscription_params, metadata=metadata
+        )
+        authority = self._authority("provision_customer").authority
+        result = authority.provision_customer(command, key=idempotency_key)
+        self._entitlements_changed(customer_id)
+        return result
+
+    def provision_subscription(
+        self,
+        customer_id: str,
+        plan_id: str,
+        *,
+        billing_period: str | None = None,
+        resource_id: str | None = None,
+        billable_features: Iterable[Any] = (),
+        addons: Iterable[Any] = (),
+        entitlements: Iterable[Any] = (),
+        billing_country_code: str | None = None,
+        metadata: Mapping[str, str] | None = None,
+        billing_cycle_anchor: str = "UNCHANGED",
+        skip_trial: bool = False,
+        idempotency_key: str | None = None,
+    ) -> "ProvisionSubscriptionResult":
+        """Give a customer a subscription that starts now.
+
+        It ends the running non-trial subscription of the same product and resource. A plan with a default trial
+        is trialed, beside what runs, when the customer never trialed the product.
+
+        Args:
+            customer_id: An existing customer.
+            plan_id: A published plan; its latest version is taken.
+            billing_period: MONTHLY or ANNUALLY; required for paid plans.
+            resource_id: Required for products with several subscriptions, and only for those.
+            billable_features: `[{"feature_id", "quantity"}]`, one for each feature with a per-unit price.
+            addons: `[{"addon_id", "quantity"}]`.
+            entitlements: Values of a custom plan: `[{"feature": {"feature_id", "usage_limit"}}]` or
+                `[{"credit": {"custom_currency_id", "amount", "cadence"}}]`.
+            billing_country_code: ISO 3166-1 alpha-2.
+            metadata: Kept with the subscription.
+            billing_cycle_anchor: UNCHANGED keeps the usage cycle where the plan stays, NOW begins a new one.
+            skip_trial: True to start paid at once.
+            idempotency_key: The same key with the same arguments returns the first result.
+
+        Returns:
+            `.status` ("Success") and `.subscription` (`.id`, `.plan_id`, `.status`, `.addons`, …).
+
+        Raises:
+            NotFound: `CustomerNotFound`, `PlanNotFound` or `AddonNotFound`.
+            NotAllowed: A rule refuses; the code names it, for example `IncompatibleSubscriptionAddon`.
+            InvalidInput: For example `BillingPeriodMissingError`, `InvalidQuantity`, `InvalidArgumentError`.
+        """
+        from stigg_local.core import command as shape
+
+        command = shape.provision_subscription(
+            customer_id,
+            {
+                "plan_id": plan_id,
+                "billing_period": billing_period,
+                "resource_id": resource_id,
+                "billable_features": billable_features,
+                "addons": addons,
+                "entitlements": entitlements,
+                "billing_country_code": billing_country_code,
+                "metadata": metadata,
+                "billing_cycle_anchor": billing_cycle_anchor,
+                "skip_trial": skip_trial,
+            },
+        )
+        authority = self._authority("provision_subscription").authority
+        result = authority.provision_subscription(command, key=idempotency_key)
+        self._entitlements_changed(customer_id)
+        return result
+
+    def grant_promotional_entitlements(
+        self, customer_id: str, entitlements: Iterable[Any], *, idempotency_key: str | None = None
+    ) -> "list[PromotionalResult]":
+        """Give a customer features by hand; one for each feature, a second grant replaces the first.
+
+        Args:
+            customer_id: An existing customer.
+            entitlements: `[{"feature_id": …, "usage_limit" | "value": …, "is_unlimited": …, "enum_values": …,
+                "period": …}]` with the period ONE_WEEK, ONE_MONTH, SIX_MONTH, ONE_YEAR, LIFETIME (default) or
+                CUSTOM with `custom_end_date`; `has_soft_limit`, `reset_period`, `reset_period_configuration` and
+                `is_visible` as in a plan. Without a limit the promotion is unlimited.
+            idempotency_key: The same key with the same arguments returns the first result.
+
+        Raises:
+            NotFound: `CustomerNotFound` or `FeatureNotFound`.
+            InvalidInput, NotAllowed: What is granted does not fit the feature.
+        """
+        from stigg_local.core import command as shape
+
+        check_id(customer_id, "customer_id")
+        grants = shape.promotional_grants(entitlements)
+        authority = self._authority("grant_promotional_entitlements").authority
+        made = authority.grant_promotional_entitlements(customer_id, grants, key=idempotency_key)
+        self._entitlements_changed(customer_id)
+        return list(made)
+
+    def grant_credits(
+        self,
+        customer_id: str,
+        currency_id: str,
+        amount: Quantity,
+        *,
+        grant_type: str = "PROMOTIONAL",
+        priority: int = 0,
+        effective_at: Instant | None = None,
+        expire_at: Instant | None = None,
+        cost: Any = None,
+        resource_id: str | None = None,
+        idempotency_key: str | None = None,
+    ) -> "CreditGrantResult":
+        """Add credits to a wallet; a debt is settled from them first.
+
+        Args:
+            customer_id: An existing customer.
+            currency_id: A credit currency of the catalog.
+            amount: Credits, above 0.
+            grant_type: PROMOTIONAL or PAID.
+            priority: 0 is spent first.
+            effective_at, expire_at: Aware datetime or ISO-8601; the expiry is exclusive, None for never.
+            cost: What was paid for it.
+            resource_id: The wallet's resource.
+            idempotency_key: The same key with the same arguments returns the first result.
+
+        Raises:
+            NotFound: `CustomerNotFound`, `CustomerResourceNotFound` or `CustomCurrencyNotFound`.
+            InvalidInput: For example `ExpireAtMustBeLaterThanEffectiveAtError`.
+        """
+        from stigg_local import calls
+
+        command = calls.grant_credits(
+            customer_id,
+            currency_id,
+            amount,
+            grant_type=grant_type,
+            priority=priority,
+            effective_at=effective_at,
+            expire_at=expire_at,
+            cost=cost,
+            resource_id=resource_id,
+        )
+        result = self._authority("grant_credits").authority.grant_credits(command, key=idempotency_key)
+        self._entitlements_changed(customer_id)
+        return result
+
+    def report_usage(
+        self,
+        customer_id: str,
+        feature_id: str,
+        value: Quantity,
+        *,
+        resource_id: str | None = None,
+        update_behavior: str = "DELTA",
+        created_at: Instant | None = None,
+        dimensions: Mapping[str, Any] | None = None,
+        durability: str | None = None,
+        idempotency_key: str | None = None,
+    ) -> "ReportUsageResult | None":
+        """Record usage that happened, beyond a limit too; the next read on this host shows it.
+
+        A feature with a credit rate charges the wallet in the same transaction.
+
+        Args:
+            customer_id: An existing customer.
+            feature_id: A metered feature that the customer is entitled to.
+            value: The change of usage or, with SET, the new usage; in reported units.
+            resource_id: The resource whose usage it is.
+            update_behavior: DELTA or SET.
+            created_at: When it happened, if not now; it counts in the window of that time.
+            dimensions: Attributes kept with the measurement: text, numbers or booleans by name.
+            durability: "disk": on return it survives a power cut.
+            idempotency_key: The same key with the same arguments counts once and returns the first result.
+
+        Returns:
+            `.measurement_id`, `.current_usage`, `.usage_period_start`, `.usage_period_end`, `.next_reset_date`,
+            `.durability`. None from an offline client, which keeps nothing.
+
+        Raises:
+            NotFound: `CustomerNotFound`, `CustomerResourceNotFound` or `FeatureNotFound`.
+            NotAllowed: Not entitled (`NoFeatureEntitlementInSubscription`, `NoActiveSubscriptionForCustomer`), not
+                metered, or fluctuating usage below 0 (`UsageMeasurementDiffOutOfRangeError`).
+            InvalidInput: The value is no number that the feature's scale can hold.
+            IdempotencyConflict: The key was used with other arguments.
+            StoreError: The disk failed; with the same `idempotency_key` the call can be repeated safely.
+        """
+        from stigg_local import calls
+
+        self._check_open()
+        command = calls.report_usage(
+            customer_id,
+            feature_id,
+            value,
+            resource_id=resource_id,
+            behavior=update_behavior,
+            created_at=created_at,
+            dimensions=dimensions,
+        )
+        level = self._durability if durability is None else _durability(durability)
+        if self._embedded is None:
+            return None
+        result = self._embedded.authority.report_usage(command, key=idempotency_key, durability=level)
+        if self._listeners.has("usageUpdated"):
+            entitlement = self.get_metered_entitlement(customer_id, feature_id, resource_id)
+            self._listeners.usage_updated(entitlement, result.current_usage)
+        return result
+
+    # ------------------------------------------------------------------ listeners
+
+    def add_listener(self, event: str, listener: Callable[[Any], object]) -> None:
+        """Call `listener` after every change made through this client.
+
+        Args:
+            event: "entitlementsUpdated" (its argument has `.customer_id` and `.entitlements`) or "usageUpdated"
+                (`.entitlement` and `.usage`).
+            listener: Called in the writer's thread after the commit; an exception in it is logged once.
+
+        Raises:
+            InvalidInput: Another event.
+        """
+        self._check_open()
+        self._listeners.add(event, listener)
+
+    def remove_listener(self, event: str, listener: Callable[[Any], object]) -> None:
+        """Stop calling a listener; one that is not there is no error."""
+        self._listeners.remove(event, listener)
+
+    # ------------------------------------------------------------------ inside
+
+    def _ask(
+        self,
+        kind: str | None,
+        customer_id: str,
+        feature_id: str,
+        resource_id: str | None,
+        requested_usage: Any,
+        requested_values: Sequence[str],
+        fallback: FallbackInput,
+    ) -> Entitlement:
+        """The answer where the memo has none, or none for this request."""
+        self._check_open()
+        self._check_ids(customer_id, feature_id, resource_id)
+        values = _values(requested_values)
+        reason: AccessDeniedReason | None = None
+        if self._embedded is not None:
+            try:
+                found = self._embedded.replica.answer(
+                    kind, customer_id, feature_id, resource_id or "", requested_usage, values
+                )
+                if found is not None:
+                    return found
+                reason = self._embedded.unanswered(kind, feature_id)
+            except StoreError as error:
+                self._embedded.note(error)
+        if type(requested_usage) is not int or requested_usage < 0:
+            wanted = to_decimal(requested_usage, name="requested_usage")
+            if wanted < 0:
+                raise InvalidInput(f"requested_usage is `{requested_usage}`, below 0", hint="ask for 0 or more")
+        chosen = None if fallback is None else parse_fallback(fallback, where="fallback")
+        refs = None if self._embedded is None else self._embedded.known(feature_id)
+        if kind is None and refs is not None:
+            kind = refs.kind
+        return fallback_answer(
+            chosen or self._configured(CREDIT if kind == CREDIT else kind, feature_id),
+            kind=kind,
+            feature=None if refs is None else refs.feature,
+            currency=None if refs is None else refs.currency,
+            requested_usage=requested_usage,
+            requested_values=values,
+            reason=reason,
+        )
+
+    def _request(self, entries: dict[str, Any], feature_id: str, requested_usage: Any) -> Entitlement:
+        """A remembered answer for another request; it is remembered as the last one."""
+        answer, until, kind, _, _, compiled = entries[feature_id]
+        found = answer_request(compiled, requested_usage, ())
+        entries[feature_id] = (answer, until, kind, requested_usage, found, compiled)
+        return found
+
+    def _configured(self, kind: str | None, feature_id: str) -> Fallback | None:
+        """The configured fallback: the file before the dictionaries; credits apart from features."""
+        followed = None if self._fallback_file is None else self._fallback_file.fallbacks()
+        for fallbacks in (followed, self._fallbacks):
+            if fallbacks is not None:
+                found = (fallbacks.credits if kind == CREDIT else fallbacks.features).get(feature_id)
+                if found is None and kind is None:
+                    found = fallbacks.credits.get(feature_id)
+                if found is not None:
+                    return found
+        return None
+
+    def _fallback_state(self, *, include_credits: bool) -> EntitlementsState:
+        followed = None if self._fallback_file is None else self._fallback_file.fallbacks()
+        sets = [fallbacks for fallbacks in (self._fallbacks, followed) if fallbacks is not None]
+        features = {key: value for fallbacks in sets for key, value in fallbacks.features.items()}
+        credits = {key: value for fallbacks in sets for key, value in fallbacks.credits.items()}
+        asked = [(None, key, value) for key, value in features.items()]
+        asked += [(CREDIT, key, value) for key, value in credits.items() if include_credits]  # type: ignore[misc]
+        answers: list[Entitlement] = []
+        for kind, key, value in asked:
+            refs = None if self._embedded is None else self._embedded.known(key)
+            answers.append(
+                fallback_answer(
+                    value,
+                    kind=kind or (refs.kind if refs else None),
+                    feature=refs.feature if refs else None,
+                    currency=refs.currency if refs else None,
+                    requested_usage=0,
+                    requested_values=(),
+                    reason=None,
+                )
+            )
+        granted = tuple(answer for answer in answers if answer.has_access)
+        return EntitlementsState(granted, None if granted else AccessDeniedReason.Unknown)
+
+    def _authority(self, call: str) -> "Embedded":
+        self._check_open()
+        if self._embedded is None:
+            raise NotAvailableOffline(
+                f"`{call}` is not available offline", hint="open a client with catalog= or data_dir="
+            )
+        return self._embedded
+
+    def _entitlements_changed(self, customer_id: str) -> None:
+        if self._listeners.has("entitlementsUpdated"):
+            self._listeners.entitlements_updated(customer_id, self.get_entitlements(customer_id))
+
+    def _rebind(self) -> None:
+        """The store put another generation mapping in place, as a forked child does."""
+        if self._embedded is not None and not self._closed:
+            self._generation = self._embedded.store.generation
+
+    def _check_open(self) -> None:
+        if self._closed:
+            raise ClientClosed("the client is closed", hint="make a new one")
+
+    def _check_ids(self, customer_id: object, feature_id: object, resource_id: object) -> None:
+        named = (("customer_id", customer_id), ("feature_id", feature_id), ("resource_id", resource_id))
+        for name, value in named:
+            if not isinstance(value, str) and not (value is None and name == "resource_id"):
+                raise InvalidInput(
+                    f"{name} is `{str(value)[:60]}`, which is {type(value).__name__} and not text",
+                    code="InvalidArgumentError",
+                    hint="pass the id as a str",
+                )
+
+
+def _durability(value: object) -> Literal["disk"]:
+    if value not in _DURABILITIES:
+        raise InvalidInput(f"durability is `{str(value)[:60]}`", code="InvalidArgumentError", hint='pass "disk"')
+    return "disk"
+
+
+def _values(requested: object) -> tuple[str, ...]:
+    if isinstance(requested, str) or not isinstance(requested, Iterable):
+        raise InvalidInput(
+            f"requested_values is `{str(requested)[:60]}`, not a list of values", code="InvalidArgumentError"
+        )
+    values = tuple(requested)
+    if not all(isinstance(value, str) for value in values):
+        raise InvalidInput("requested_values holds something that is not text", code="InvalidArgumentError")
+    return values
+
+
+_clients: "weakref.WeakSet[Stigg]" = weakref.WeakSet()
+
+
+def _close_all() -> None:
+    for client in list(_clients):
+        try:
+            client.close()
+        except StiggError:
+            # Nobody is left to hear of it, and what was acknowledged is on disk already.
+            continue
+
+
+atexit.register(_close_all)

@@ -1,0 +1,343 @@
+"""Arguments of calls: ids, keys, words and nested mappings, checked for their shape and turned into commands.
+
+A mapping may use snake case or the seed's camel case; an unknown key is an error that names the nearest known one.
+What the ids stand for is checked by the rules, not here.
+"""
+
+from collections.abc import Callable, Iterable, Mapping
+from enum import StrEnum
+from typing import Any
+
+import msgspec
+
+from stigg_local.core.catalog import PackageEntitlement
+from stigg_local.core.customer import CustomCredit, CustomFeature
+from stigg_local.core.nearest import nearest
+from stigg_local.core.period import to_ms
+from stigg_local.core.promotional import GrantPromotional
+from stigg_local.core.quantity import shown
+from stigg_local.core.subscription import ProvisionSubscription
+from stigg_local.core.words import (
+    BillingPeriod,
+    PromotionalEntitlementPeriod,
+    ResetPeriod,
+    ResetPeriodConfiguration,
+)
+from stigg_local.errors import InvalidInput
+
+ID_LENGTH_MAX = 255
+ITEMS_MAX = 100
+METADATA_MAX = 50
+
+
+class Unset(msgspec.Struct, frozen=True):
+    """The type of `UNSET`."""
+
+    def __bool__(self) -> bool:
+        return False
+
+    def __repr__(self) -> str:
+        return "UNSET"
+
+
+UNSET = Unset()
+
+
+def is_id(value: object) -> bool:
+    """True for 1 to 255 printable characters."""
+    return isinstance(value, str) and 0 < len(value) <= ID_LENGTH_MAX and value.isprintable()
+
+
+def check_id(value: object, name: str) -> str:
+    """An id as it is.
+
+    Raises:
+        InvalidInput: Not text, empty, longer than 255 characters, or with a character that does not print.
+    """
+    if isinstance(value, str) and is_id(value):
+        return str(value)
+    what = "not text"
+    if isinstance(value, str):
+        what = "empty" if not value else "too long" if len(value) > ID_LENGTH_MAX else "not printable"
+    raise InvalidInput(
+        f"{name} is `{repr(value)[:60]}`, which is {what}",
+        code="InvalidArgumentError",
+        hint=f"an id is 1 to {ID_LENGTH_MAX} printable characters",
+    )
+
+
+def check_word(value: object, words: type[StrEnum], name: str) -> str:
+    """A word of an enumeration, by its member, its value or an alias.
+
+    Raises:
+        InvalidInput: Another word; the hint names the nearest.
+    """
+    try:
+        return str(words(value).value)
+    except ValueError:
+        known = [member.value for member in words]
+        near = nearest(str(value), known)
+        raise InvalidInput(
+            f"{name} is `{str(value)[:60]}`",
+            code="InvalidArgumentError",
+            hint=f"did you mean `{near}`" if near else f"one of {', '.join(known)}",
+        ) from None
+
+
+def check_text(value: object, name: str) -> str | None:
+    """Free text of at most 10,000 characters, or None."""
+    if value is None:
+        return None
+    if not isinstance(value, str) or len(value) > 10_000 or "\0" in value:
+        raise InvalidInput(f"{name} is `{repr(value)[:60]}`, not text", code="InvalidArgumentError")
+    return value
+
+
+def check_bool(value: object, name: str) -> bool:
+    """True or False and nothing else."""
+    if not isinstance(value, bool):
+        raise InvalidInput(f"{name} is `{str(value)[:60]}`, not True or False", code="InvalidArgumentError")
+    return value
+
+
+def check_metadata(value: object, name: str = "metadata") -> dict[str, str] | None:
+    """A mapping of text to text, or None.
+
+    Raises:
+        InvalidInput: Anything else (`InvalidMetadataError`).
+    """
+    if value is None:
+        return None
+    if not isinstance(value, Mapping) or not all(
+        isinstance(key, str) and isinstance(item, str) for key, item in value.items()
+    ):
+        raise InvalidInput(f"{name} is not a mapping of text to text", code="InvalidMetadataError")
+    return dict(value)
+
+
+def check_count(value: object, name: str) -> int:
+    """A whole number; what it may be is the rule's matter."""
+    if isinstance(value, bool) or not isinstance(value, int | float) or value != value or int(value) != value:
+        raise InvalidInput(f"{name} is `{str(value)[:60]}`, not a whole number", code="InvalidQuantity")
+    return int(value)
+
+
+def fields(value: object, known: Iterable[str], where: str, required: Iterable[str] = ()) -> dict[str, Any]:
+    """The fields of a nested argument by their snake-case names.
+
+    Args:
+        value: A mapping with snake-case or camel-case keys, or a struct.
+        known: Snake-case names.
+        where: What to call the argument in an error.
+        required: Names that must be there.
+
+    Raises:
+        InvalidInput: Not a mapping, an unknown key, a required one missing.
+    """
+    if isinstance(value, msgspec.Struct):
+        value = {name: getattr(value, name) for name in value.__struct_fields__}
+    if not isinstance(value, Mapping):
+        raise InvalidInput(f"{where} is `{str(value)[:60]}`, not a mapping", code="InvalidArgumentError")
+    names: dict[str, str] = {}
+    for name in known:
+        names[name] = names[camel(name)] = name
+    found: dict[str, Any] = {}
+    for key, item in value.items():
+        name = names.get(key) if isinstance(key, str) else None
+        if name is None:
+            near = nearest(str(key), names)
+            raise InvalidInput(
+                f"{where} has the unknown key `{str(key)[:60]}`",
+                code="InvalidArgumentError",
+                hint=f"did you mean `{near}`" if near else f"it takes {', '.join(known)}",
+            )
+        found[name] = item
+    for name in required:
+        if found.get(name) is None:
+            raise InvalidInput(f"{where} does not say `{name}`", code="InvalidArgumentError", hint=f"add `{name}`")
+    return found
+
+
+def camel(name: str) -> str:
+    """The camel-case spelling of a snake-case name."""
+    head, *rest = name.split("_")
+    return head + "".join(part.capitalize() for part in rest)
+
+
+def items(value: object, where: str, parse: Callable[[object, str], Any]) -> tuple[Any, ...]:
+    """A list argument, each item parsed with its own place in the error."""
+    if value is None:
+        return ()
+    if isinstance(value, str | bytes | Mapping) or not isinstance(value, Iterable):
+        raise InvalidInput(f"{where} is `{str(value)[:60]}`, not a list", code="InvalidArgumentError")
+    listed = list(value)
+    if len(listed) > ITEMS_MAX:
+        raise InvalidInput(
+            f"{where} has {len(listed)} items", code="InvalidArgumentError", hint=f"at most {ITEMS_MAX} at once"
+        )
+    return tuple(parse(item, f"{where}[{index}]") for index, item in enumerate(listed))
+
+
+SUBSCRIPTION_FIELDS = (
+    "plan_id",
+    "billing_period",
+    "resource_id",
+    "billable_features",
+    "addons",
+    "entitlements",
+    "billing_country_code",
+    "metadata",
+    "skip_trial",
+    "billing_cycle_anchor",
+)
+
+
+def provision_subscription(customer_id: str, arguments: Mapping[str, Any]) -> ProvisionSubscription:
+    """The command from a call's arguments, those of `SUBSCRIPTION_FIELDS`; absent ones take their defaults."""
+    features, credits = _custom(arguments.get("entitlements") or ())
+    period = arguments.get("billing_period")
+    resource = arguments.get("resource_id")
+    anchor = arguments.get("billing_cycle_anchor") or "UNCHANGED"
+    if anchor not in ("UNCHANGED", "NOW"):
+        raise InvalidInput(
+            f"billing_cycle_anchor is `{str(anchor)[:60]}`", code="InvalidArgumentError", hint="UNCHANGED or NOW"
+        )
+    return ProvisionSubscription(
+        customer_id=check_id(customer_id, "customer_id"),
+        plan_id=check_id(arguments.get("plan_id"), "plan_id"),
+        billing_period=None if period is None else check_word(period, BillingPeriod, "billing_period"),
+        resource_id=None if resource is None else check_id(resource, "resource_id"),
+        addons=items(arguments.get("addons"), "addons", _addon),
+        units=items(arguments.get("billable_features"), "billable_features", _unit),
+        custom_features=features,
+        custom_credits=credits,
+        billing_country_code=check_text(arguments.get("billing_country_code"), "billing_country_code"),
+        metadata=check_metadata(arguments.get("metadata")),
+        skip_trial=check_bool(arguments.get("skip_trial", False), "skip_trial"),
+        billing_cycle_anchor="NOW" if anchor == "NOW" else "UNCHANGED",
+    )
+
+
+def _addon(value: object, where: str) -> tuple[str, int]:
+    found = fields(value, ("addon_id", "quantity"), where, required=("addon_id",))
+    quantity = found.get("quantity")
+    return check_id(found["addon_id"], f"{where}.addon_id"), check_count(
+        1 if quantity is None else quantity, f"{where}.quantity"
+    )
+
+
+def _unit(value: object, where: str) -> tuple[str, int]:
+    found = fields(value, ("feature_id", "quantity"), where, required=("feature_id", "quantity"))
+    return check_id(found["feature_id"], f"{where}.feature_id"), check_count(found["quantity"], f"{where}.quantity")
+
+
+def _custom(value: object) -> tuple[dict[str, CustomFeature], tuple[CustomCredit, ...]]:
+    features: dict[str, CustomFeature] = {}
+    credits: list[CustomCredit] = []
+
+    def parse(item: object, where: str) -> None:
+        found = fields(item, ("feature", "credit"), where)
+        if (feature := found.get("feature")) is not None:
+            part = fields(
+                feature,
+                ("feature_id", "usage_limit", "is_unlimited", "has_unlimited_usage"),
+                f"{where}.feature",
+                required=("feature_id",),
+            )
+            limit = part.get("usage_limit")
+            is_unlimited = part.get("is_unlimited") or part.get("has_unlimited_usage") or False
+            number = None if limit is None else shown(limit, name=f"{where}.feature.usage_limit")
+            if (number is None) == (not is_unlimited) or (number is not None and number < 0):
+                raise InvalidInput(
+                    f"{where}.feature states neither a usage_limit of 0 or more nor is_unlimited, or both",
+                    code="InvalidArgumentError",
+                    hint="state one of the two",
+                )
+            feature_id = check_id(part["feature_id"], f"{where}.feature.feature_id")
+            features[feature_id] = CustomFeature(usage_limit=number, is_unlimited=bool(is_unlimited))
+        if (credit := found.get("credit")) is not None:
+            names = ("custom_currency_id", "currency_id", "amount", "cadence")
+            part = fields(credit, names, f"{where}.credit", required=("amount", "cadence"))
+            cadence = str(part["cadence"])
+            amount = shown(part["amount"], name=f"{where}.credit.amount")
+            if cadence not in ("MONTH", "YEAR") or amount <= 0:
+                raise InvalidInput(
+                    f"{where}.credit is `{amount}` each `{cadence[:20]}`",
+                    code="InvalidArgumentError",
+                    hint="an amount above 0, and MONTH or YEAR",
+                )
+            currency = part.get("custom_currency_id") or part.get("currency_id")
+            credits.append(
+                CustomCredit(
+                    currency_id=check_id(currency, f"{where}.credit.custom_currency_id"),
+                    amount=amount,
+                    cadence=cadence,
+                )
+            )
+
+    items(value, "entitlements", parse)
+    return features, tuple(credits)
+
+
+_PROMOTIONAL_FIELDS = (
+    "feature_id",
+    "value",
+    "usage_limit",
+    "is_unlimited",
+    "has_unlimited_usage",
+    "has_soft_limit",
+    "enum_values",
+    "period",
+    "custom_end_date",
+    "reset_period",
+    "reset_period_configuration",
+    "is_visible",
+)
+
+
+def promotional_grants(value: object) -> tuple[GrantPromotional, ...]:
+    """The promotional entitlements of a call.
+
+    Raises:
+        InvalidInput: A shape is wrong; the message names the item and the key.
+    """
+    found = items(value, "entitlements", _promotional)
+    if not found:
+        raise InvalidInput("entitlements is empty", code="InvalidArgumentError", hint="grant at least one")
+    return found
+
+
+def _promotional(value: object, where: str) -> GrantPromotional:
+    found = fields(value, _PROMOTIONAL_FIELDS, where, required=("feature_id",))
+    number = found.get("value") if found.get("usage_limit") is None else found.get("usage_limit")
+    reset, configuration = found.get("reset_period"), found.get("reset_period_configuration")
+    end = found.get("custom_end_date")
+    default = "LIFETIME" if end is None else "CUSTOM"
+    period = check_word(found.get("period") or default, PromotionalEntitlementPeriod, f"{where}.period")
+    if end is not None and period != "CUSTOM":
+        raise InvalidInput(
+            f"{where} has a custom_end_date and the period `{period}`",
+            code="InvalidArgumentError",
+            hint="custom_end_date goes with period CUSTOM",
+        )
+    values = found.get("enum_values")
+    if values is not None and (isinstance(values, str) or not all(isinstance(item, str) for item in values)):
+        raise InvalidInput(f"{where}.enum_values is not a list of text", code="InvalidArgumentError")
+    unlimited = found.get("is_unlimited") or found.get("has_unlimited_usage") or False
+    entitlement: dict[str, Any] = {
+        "feature_id": check_id(found["feature_id"], f"{where}.feature_id"),
+        "usage_limit": None if number is None else shown(number, name=f"{where}.usage_limit"),
+        "is_unlimited": check_bool(unlimited, f"{where}.is_unlimited"),
+        "has_soft_limit": check_bool(found.get("has_soft_limit") or False, f"{where}.has_soft_limit"),
+        "enum_values": None if values is None else tuple(values),
+        "reset_period": None if reset is None else check_word(reset, ResetPeriod, f"{where}.reset_period"),
+        "reset_period_configuration": None
+        if configuration is None
+        else check_word(configuration, ResetPeriodConfiguration, f"{where}.reset_period_configuration"),
+    }
+    return GrantPromotional(
+        entitlement=PackageEntitlement(**entitlement),
+        period=period,
+        custom_end_ms=None if end is None else to_ms(end, name=f"{where}.custom_end_date"),
+        is_visible=check_bool(found.get("is_visible", True), f"{where}.is_visible"),
+    )

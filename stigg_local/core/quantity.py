@@ -1,0 +1,112 @@
+"""Fixed-point quantities: users' numbers in, int64 in the unit's own scale inside, numbers out.
+
+Laws: from_raw(to_raw(x, s), s) == x for every x with at most s decimal digits; no binary float decides.
+"""
+
+from decimal import ROUND_HALF_UP, Decimal, InvalidOperation
+
+from stigg_local.errors import InvalidInput
+
+RAW_MAX = 2**63 - 1
+SCALE_MAX = 9
+SCALE_DEFAULT = 6
+
+Number = int | float | Decimal
+
+POWERS = tuple(10**digits for digits in range(SCALE_MAX + 1))
+
+
+def to_decimal(value: object, *, name: str) -> Decimal:
+    """The exact decimal that a caller's number stands for (a float by its shortest text).
+
+    Raises:
+        InvalidInput: Not a number, a bool, NaN or infinite.
+    """
+    if isinstance(value, bool) or not isinstance(value, int | float | Decimal):
+        raise InvalidInput(f"{name} is `{_shown(value)}`, not a number", hint="pass an int, a float or a Decimal")
+    try:
+        number = Decimal(repr(value) if isinstance(value, float) else value)
+    except (InvalidOperation, ValueError):
+        raise InvalidInput(f"{name} is `{_shown(value)}`, not a number", hint="pass an int or a Decimal") from None
+    if not number.is_finite():
+        raise InvalidInput(f"{name} is `{_shown(value)}`, not a finite number", hint="pass a finite number")
+    return number
+
+
+def to_raw(value: object, scale: int, *, name: str = "value") -> int:
+    """A caller's number in fixed point, rounded half-up (away from zero) to `scale` digits.
+
+    Args:
+        value: int, float or Decimal; floats count by their shortest decimal text.
+        scale: Decimal digits kept, 0 to 9.
+        name: What to call the number in an error.
+
+    Raises:
+        InvalidInput: Not a finite number; not zero but would round to zero; outside int64 at this scale
+            (code `EntitlementUsageOutOfRangeError`).
+    """
+    if type(value) is int:
+        raw = value * POWERS[scale]
+    else:
+        number = to_decimal(value, name=name)
+        if number.adjusted() > 40:
+            raise _out_of_range(value, scale, name)
+        raw = int(number.scaleb(scale).to_integral_value(ROUND_HALF_UP))
+        if raw == 0 and number != 0:
+            raise InvalidInput(
+                f"{name} is `{_shown(value)}`, which is zero at the scale of {scale} digits",
+                hint="give the feature or currency a larger `scale`, or count in a smaller unit",
+            )
+    if not -RAW_MAX <= raw <= RAW_MAX:
+        raise _out_of_range(value, scale, name)
+    return raw
+
+
+def limit_to_raw(value: object, scale: int, *, name: str = "limit") -> int:
+    """Like `to_raw`, but a limit beyond the range is clamped: it is shown as given and never binds."""
+    number = to_decimal(value, name=name)
+    if number.adjusted() > 40:
+        return RAW_MAX if number > 0 else -RAW_MAX
+    raw = int(number.scaleb(scale).to_integral_value(ROUND_HALF_UP))
+    return max(-RAW_MAX, min(RAW_MAX, raw))
+
+
+def from_raw(raw: int, scale: int) -> int | float:
+    """What a user sees of a fixed-point number: an int when whole, else a float."""
+    whole, rest = divmod(raw, POWERS[scale])
+    return whole if rest == 0 else raw / POWERS[scale]
+
+
+def shown(value: object, *, name: str = "value") -> int | float:
+    """A number from a catalog as users see it: an int when whole, else a float."""
+    number = to_decimal(value, name=name)
+    return int(number) if number == number.to_integral_value() else float(number)
+
+
+def clamp(raw: int) -> int:
+    """The nearest number within the range."""
+    return max(-RAW_MAX, min(RAW_MAX, raw))
+
+
+def multiply(value: Decimal, factor: Decimal, scale: int) -> int:
+    """The product in fixed point, rounded half-up once."""
+    product = (value * factor).scaleb(scale).to_integral_value(ROUND_HALF_UP)
+    return clamp(int(product))
+
+
+def raw_to_decimal(raw: int, scale: int) -> Decimal:
+    """The exact decimal of a fixed-point number."""
+    return Decimal(raw).scaleb(-scale)
+
+
+def _out_of_range(value: object, scale: int, name: str) -> InvalidInput:
+    return InvalidInput(
+        f"{name} is `{_shown(value)}`, beyond the range of a scale of {scale} digits",
+        code="EntitlementUsageOutOfRangeError",
+        hint=f"numbers up to {RAW_MAX // POWERS[scale]} fit; a smaller `scale` holds larger ones",
+    )
+
+
+def _shown(value: object) -> str:
+    text = str(value) if isinstance(value, int | float | Decimal | str | None) else type(value).__name__
+    return text if len(text) <= 60 else text[:57] + "..."

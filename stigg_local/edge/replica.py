@@ -1,0 +1,256 @@
+"""The views that answers come from: a bounded memo of prebuilt answers over one customer's rows at a time.
+
+Laws: dropping anything held changes cost, never an answer; an answer is used only while its customer's generation
+slot holds the value that was read before its rows were, and only until `valid_until`. A hit takes no lock.
+"""
+
+import threading
+from collections.abc import Callable
+from typing import Any
+
+import msgspec
+
+from stigg_local.clock import Clock, wall_ms
+from stigg_local.core.answer import EntitlementsState, Entitlement
+from stigg_local.core.credit import Grant
+from stigg_local.core.customer import CustomerSnapshot
+from stigg_local.core.entitlement import Compiled, CustomerView, answer_request, evaluate, state
+from stigg_local.core.period import FOREVER_MS
+from stigg_local.core.sources import Catalog
+from stigg_local.errors import StoreCorrupt, StoreError
+from stigg_local.store.catalog import CatalogReader
+from stigg_local.store.digest import slot_of
+from stigg_local.store.generation import is_in_flight
+from stigg_local.store.store import CustomerRows, Store
+
+# answer, wall time until which it holds (None: for ever), kind, last request, its answer, compiled
+Entry = tuple[Entitlement, float | None, str, Any, Entitlement, Compiled]
+Entries = dict[str, Entry]
+# slot, its value, entries without a resource, entries by resource, view, catalog
+Held = tuple[int, int, Entries, dict[str, Entries], CustomerView | None, Catalog]
+
+# What an entry and a held customer cost, measured by `benchmarks/memory.py`; the memo's bound is kept with them.
+ENTRY_BYTES = 620
+HELD_BYTES = 900
+ROW_BYTES = 260
+MEMORY_LIMIT_BYTES = 256 * 1024 * 1024
+
+_snapshot_decoder = msgspec.msgpack.Decoder(CustomerSnapshot)
+_grant_decoder = msgspec.msgpack.Decoder(Grant)
+
+
+class Replica:
+    """Answers of one store, held in memory.
+
+    Attributes:
+        memo: Customer id -> what is held; read by the getters without a lock.
+    """
+
+    def __init__(
+        self,
+        store: Store,
+        catalogs: CatalogReader,
+        clock: Clock,
+        *,
+        memory_limit_bytes: int = MEMORY_LIMIT_BYTES,
+        repair: Callable[[str], None] | None = None,
+    ) -> None:
+        self.memo: dict[str, Held] = {}
+        self.last_error: StoreError | None = None
+        self._store = store
+        self._catalogs = catalogs
+        self._clock = clock
+        self._limit = memory_limit_bytes
+        self._repair = repair
+        self._lock = threading.Lock()
+        self._bytes = 0
+        self._compact: dict[str, CustomerRows] = {}
+        self._compact_seen: memoryview | None = None
+
+    def after_fork(self) -> None:
+        """In a child: a lock that another thread held at the fork is never released."""
+        self._lock = threading.Lock()
+
+    # ------------------------------------------------------------------ answers
+
+    def answer(
+        self,
+        kind: str | None,
+        customer_id: str,
+        feature_id: str,
+        resource_id: str,
+        requested_usage: Any,
+        requested_values: tuple[str, ...],
+    ) -> Entitlement | None:
+        """The answer to a question, remembered where it may be.
+
+        Returns:
+            None where nothing authoritative answers: the feature or currency is unknown or of another type.
+
+        Raises:
+            StoreError: The rows cannot be read, and nothing is held of the customer.
+            InvalidInput: `requested_usage` is not a number of 0 or more.
+        """
+        held = self._held(customer_id)
+        now_ms = self._store.now_ms()
+        compiled = evaluate(held[5], held[4], feature_id, resource_id=resource_id, kind=kind, now_ms=now_ms)
+        if compiled is None:
+            return None
+        answer = answer_request(compiled, requested_usage, requested_values)
+        request = requested_values or requested_usage
+        entry = (compiled.answer, self._deadline(compiled.valid_until_ms, now_ms), compiled.kind, request, answer, compiled)
+        # A view that is not in the memo (its slot was in flight) is not remembered either.
+        if self.memo.get(customer_id) is held:
+            with self._lock:
+                entries = held[2]
+                if resource_id:
+                    entries = held[3].get(resource_id) or held[3].setdefault(resource_id, {})
+                if feature_id not in entries:
+                    self._bytes += ENTRY_BYTES
+                entries[feature_id] = entry
+                if self._bytes > self._limit:
+                    self._evict(keep=customer_id)
+        return answer
+
+    def state(self, customer_id: str, resource_id: str, *, include_credits: bool) -> EntitlementsState:
+        """Everything that a customer is entitled to.
+
+        Raises:
+            StoreError: The rows cannot be read, and nothing is held of the customer.
+        """
+        held = self._held(customer_id)
+
+        def answer(feature_id: str, kind: str | None) -> Entitlement:
+            found = self.answer(kind, customer_id, feature_id, resource_id, 0, ())
+            assert found is not None, "a feature of the catalog has an answer"
+            return found
+
+        return state(
+            held[5],
+            held[4],
+            resource_id=resource_id,
+            include_credits=include_credits,
+            now_ms=self._store.now_ms(),
+            answer=answer,
+        )
+
+    def catalog(self) -> Catalog:
+        """The catalog as it is now; the last good one where the stored one cannot be read."""
+        return self._catalogs.at(self._store.catalog_seq())
+
+    # ------------------------------------------------------------------ what is held
+
+    def preload(self) -> int:
+        """Read every customer into memory in compact form; returns how many."""
+        compact: dict[str, CustomerRows] = {}
+        seen = memoryview(bytes(self._store.generation)).cast("Q")
+        for customer_id, rows in self._store.load_all():
+            compact[customer_id] = rows
+        with self._lock:
+            self._compact, self._compact_seen = compact, seen
+        return len(compact)
+
+    def drop(self, customer_id: str | None = None) -> None:
+        """Forget one customer, or all; the next read reads the rows again."""
+        with self._lock:
+            if customer_id is None:
+                self.memo.clear()
+                self._compact.clear()
+                self._bytes = 0
+            else:
+                self._forget(customer_id)
+                self._compact.pop(customer_id, None)
+
+    def held_bytes(self) -> int:
+        """What the memo is estimated to take."""
+        return self._bytes
+
+    def _held(self, customer_id: str) -> Held:
+        held = self.memo.get(customer_id)
+        if held is not None and self._store.generation[held[0]] == held[1]:
+            return held
+        try:
+            return self._load(customer_id)
+        except StoreCorrupt as error:
+            return self._recover(customer_id, held, error)
+        except StoreError as error:
+            self.last_error = error
+            if held is None:
+                raise
+            # The memory copy goes on answering where the disk does not.
+            return held
+
+    def _recover(self, customer_id: str, held: Held | None, error: StoreCorrupt) -> Held:
+        self.last_error = error
+        if self._repair is not None:
+            try:
+                self._repair(customer_id)
+                return self._load(customer_id)
+            except StoreError as again:
+                self.last_error = again
+            except Exception as again:  # noqa: BLE001 - a repair that is refused leaves the damage as it was
+                self.last_error = StoreCorrupt(f"customer `{customer_id}` could not be rebuilt: {again}")
+        if held is None:
+            raise error
+        return held
+
+    def _load(self, customer_id: str) -> Held:
+        slot = slot_of(customer_id)
+        rows = self._compact_rows(customer_id, slot)
+        if rows is None:
+            rows = self._store.load_customer(customer_id)
+        catalog = self._catalogs.at(rows.catalog_seq)
+        held: Held = (slot, rows.generation, {}, {}, _view(rows), catalog)
+        if is_in_flight(rows.generation):
+            return held
+        with self._lock:
+            self._forget(customer_id)
+            self.memo[customer_id] = held
+            self._bytes += _held_bytes(held)
+            if self._bytes > self._limit:
+                self._evict(keep=customer_id)
+        return held
+
+    def _compact_rows(self, customer_id: str, slot: int) -> CustomerRows | None:
+        rows = self._compact.get(customer_id)
+        if rows is None or self._compact_seen is None:
+            return None
+        seen = self._compact_seen[slot]
+        if self._store.generation[slot] != seen:
+            self._compact.pop(customer_id, None)
+            return None
+        return rows
+
+    def _forget(self, customer_id: str) -> None:
+        old = self.memo.pop(customer_id, None)
+        if old is not None:
+            self._bytes -= _held_bytes(old)
+
+    def _evict(self, *, keep: str) -> None:
+        # Oldest first, down to nine tenths, so that evicting is not the daily bread of every miss.
+        for customer_id in list(self.memo):
+            if self._bytes <= self._limit * 9 // 10:
+                return
+            if customer_id != keep:
+                self._forget(customer_id)
+
+    def _deadline(self, valid_until_ms: int, now_ms: int) -> float | None:
+        """The wall time at which an answer must be derived again."""
+        if valid_until_ms >= FOREVER_MS:
+            return None
+        return (valid_until_ms - (now_ms - wall_ms(self._clock))) / 1000
+
+
+def _view(rows: CustomerRows) -> CustomerView | None:
+    if rows.snapshot is None:
+        return None
+    snapshot = _snapshot_decoder.decode(rows.snapshot)
+    counters = {(row[0], row[1], row[2], row[3]): row[4] for row in rows.counters}
+    return CustomerView(snapshot, counters, tuple(_grant_decoder.decode(body) for body in rows.grants))
+
+
+def _held_bytes(held: Held) -> int:
+    view = held[4]
+    rows = 0 if view is None else len(view.counters) + len(view.grants) + len(view.snapshot.sources)
+    entries = len(held[2]) + sum(len(entries) for entries in held[3].values())
+    return HELD_BYTES + ROW_BYTES * rows + ENTRY_BYTES * entries

@@ -1,0 +1,124 @@
+"""A private DB-API face of an apsw connection, so that sqlite-utils can run and record migrations on it.
+
+Laws: one SQLite library per process, so sqlite-utils never opens a file of ours itself; statements are not
+cached and rows are drained eagerly, because DDL changes what a cached or half-read statement returns.
+"""
+
+from collections.abc import Iterable, Iterator
+from typing import Any, cast
+
+import apsw
+from sqlite_utils import Database, Migrations
+from sqlite_utils.utils import OperationalError
+
+from stigg_local.store.schema import APPLICATION_ID, OBJECTS_V1, USER_VERSION
+
+
+def migrate(connection: apsw.Connection) -> None:
+    """Run what is missing; the caller holds the writer queue."""
+    migrations = Migrations("stigg_local")
+
+    @migrations(name="v1")
+    def v1(database: Database) -> None:
+        for text in OBJECTS_V1.values():
+            database.execute(text)
+        database.execute(f"PRAGMA application_id = {APPLICATION_ID}")
+        database.execute(f"PRAGMA user_version = {USER_VERSION}")
+
+    migrations.apply(Database(cast(Any, Facade(connection)), execute_plugins=False))
+
+
+class Facade:
+    """The connection; closing it is left to whoever opened the apsw connection."""
+
+    def __init__(self, connection: apsw.Connection) -> None:
+        self._connection = connection
+        self.row_factory = None
+
+    @property
+    def in_transaction(self) -> bool:
+        """Whether a transaction is open."""
+        return self._connection.in_transaction
+
+    def cursor(self) -> "FacadeCursor":
+        """A new cursor."""
+        return FacadeCursor(self._connection)
+
+    def execute(self, sql: str, parameters: Any = ()) -> "FacadeCursor":
+        """Run one statement and read all its rows."""
+        return self.cursor().execute(sql, parameters)
+
+    def executemany(self, sql: str, rows: Iterable[Any]) -> "FacadeCursor":
+        """Run one statement for each row of parameters."""
+        cursor = self.cursor()
+        for row in rows:
+            cursor.execute(sql, row)
+        return cursor
+
+    def executescript(self, sql: str) -> "FacadeCursor":
+        """Run several statements."""
+        return self.cursor().execute(sql)
+
+    def commit(self) -> None:
+        """End the open transaction, if there is one."""
+        if self.in_transaction:
+            self.execute("COMMIT")
+
+    def rollback(self) -> None:
+        """Undo the open transaction, if there is one."""
+        if self.in_transaction:
+            self.execute("ROLLBACK")
+
+
+class FacadeCursor:
+    """Rows already read, with what DB-API callers ask about them."""
+
+    def __init__(self, connection: apsw.Connection) -> None:
+        self._connection = connection
+        self._rows: list[tuple[Any, ...]] = []
+        self._next = 0
+        self.description: tuple[tuple[Any, ...], ...] | None = None
+        self.rowcount = -1
+        self.lastrowid: int | None = None
+
+    def execute(self, sql: str, parameters: Any = ()) -> "FacadeCursor":
+        """Run and drain; column names are taken when the statement starts, rows or not."""
+        cursor = self._connection.cursor()
+        names: list[str] = []
+
+        def trace(started: apsw.Cursor, _sql: str, _bindings: Any) -> bool:
+            names[:] = [column[0] for column in started.get_description()]
+            return True
+
+        cursor.exec_trace = trace
+        before = self._connection.total_changes()
+        try:
+            # apsw refuses bindings for a statement without any, an empty sequence excepted.
+            self._rows = cursor.execute(sql, parameters or (), can_cache=False).fetchall()
+        except apsw.Error as error:
+            # The class that sqlite-utils catches; it comes from there, never from a second library of ours.
+            raise OperationalError(str(error)) from error
+        self._next = 0
+        self.description = tuple((name,) + (None,) * 6 for name in names) if names else None
+        self.rowcount = self._connection.total_changes() - before
+        self.lastrowid = self._connection.last_insert_rowid()
+        return self
+
+    def fetchone(self) -> tuple[Any, ...] | None:
+        """The next row, or None."""
+        if self._next >= len(self._rows):
+            return None
+        self._next += 1
+        return self._rows[self._next - 1]
+
+    def fetchall(self) -> list[tuple[Any, ...]]:
+        """The rows that are left."""
+        rows = self._rows[self._next :]
+        self._next = len(self._rows)
+        return rows
+
+    def __iter__(self) -> Iterator[tuple[Any, ...]]:
+        return iter(self.fetchall())
+
+    def close(self) -> None:
+        """Nothing is held open."""

@@ -1,0 +1,80 @@
+"""The number of the last transaction, the time mark stored with it, and the epoch of the file.
+
+Laws: a number is never used twice, not even after an older copy was restored: a new epoch goes on above every
+number that any side file remembers. Numbers are shared by all environments of a file.
+"""
+
+from collections.abc import Callable
+from typing import Any, NamedTuple
+
+from stigg_local.store.digest import META, SEQUENCE, row_digest
+from stigg_local.store.generation import Generation
+from stigg_local.store.mark import Mark
+
+_ROWS = "SELECT environment, seq, high_water_ms, digest FROM sequence"
+_PUT = (
+    "INSERT INTO sequence (environment, seq, high_water_ms, digest) VALUES (?, ?, ?, ?)"
+    " ON CONFLICT DO UPDATE SET seq = excluded.seq, high_water_ms = excluded.high_water_ms,"
+    " digest = excluded.digest"
+)
+_HIGHEST = (
+    "SELECT max(coalesce((SELECT max(seq) FROM customer), 0),"
+    " coalesce((SELECT max(seq) FROM catalog_item), 0))"
+)
+_META_ROWS = "SELECT key, value, digest FROM meta"
+
+Run = Callable[[str, tuple[Any, ...]], list[Any]]
+
+
+class Position(NamedTuple):
+    """Where the file is: the last transaction's number over all environments, and the stored time mark."""
+
+    seq: int
+    high_water_ms: int
+
+
+def read_position(run: Run) -> Position | None:
+    """The stored position; None where a row of it is damaged."""
+    seq = high_water_ms = 0
+    for environment, row_seq, row_ms, digest in run(_ROWS, ()):
+        if digest != row_digest(environment, "", (SEQUENCE, row_seq, row_ms)):
+            return None
+        seq, high_water_ms = max(seq, row_seq), max(high_water_ms, row_ms)
+    return Position(seq, high_water_ms)
+
+
+def read_or_rebuild_position(
+    run: Run, generation: Generation, mark: Mark, *, may_write: bool = True
+) -> Position:
+    """The position; where its row is damaged, the highest number that anything else remembers."""
+    position = read_position(run)
+    if position is None:
+        highest = run(_HIGHEST, ())[0][0]
+        position = Position(max(highest, generation.seq_max(), mark.seq), 0)
+        if may_write:
+            # The damaged rows go, so that the next write is not stopped by another environment's.
+            run("DELETE FROM sequence", ())
+    return position
+
+
+def put_position(run: Run, environment: str, position: Position) -> None:
+    """Store the position reached by the environment's transaction."""
+    digest = row_digest(environment, "", (SEQUENCE, *position))
+    run(_PUT, (environment, *position, digest))
+
+
+def read_meta(run: Run) -> dict[str, str]:
+    """Every undamaged value about the file."""
+    return {
+        key: value
+        for key, value, digest in run(_META_ROWS, ())
+        if digest == row_digest("", key, (META, value))
+    }
+
+
+def put_meta(run: Run, key: str, value: str) -> None:
+    """Set a value about the file."""
+    run(
+        "INSERT OR REPLACE INTO meta (key, value, digest) VALUES (?, ?, ?)",
+        (key, value, row_digest("", key, (META, value))),
+    )

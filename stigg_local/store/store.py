@@ -1,0 +1,373 @@
+"""The store of one environment in one database file: opening, reading, writing, upkeep, forks.
+
+Laws: the database is the truth and everything beside it only cost; a read holds no transaction after it
+returns; `write` is the only way to change anything. Nothing here knows a rule of the domain.
+"""
+
+import os
+from collections.abc import Callable, Iterator
+from os import getpid
+from pathlib import Path
+from threading import Lock
+from typing import Any, TypeVar
+from zlib import crc32
+
+import apsw
+
+from stigg_local.clock import Clock, SystemClock
+from stigg_local.errors import ClientClosed, StoreCorrupt, StoreError
+from stigg_local.store.commit import GroupCommit, Member
+from stigg_local.store.connection import is_damage, prepare_directory, store_error
+from stigg_local.store.digest import SLOT_COUNT
+from stigg_local.store.gate import GATE
+from stigg_local.store.generation import is_in_flight
+from stigg_local.store.keeper import Keeper
+from stigg_local.store.preload import scan
+from stigg_local.store.quarantine import open_database
+from stigg_local.store.readers import LOAD, CustomerRows, Reader, Readers, verified_rows
+from stigg_local.store.seals import catalog_items, catalog_root, verify_absent
+from stigg_local.store.sequence import Run, read_meta, read_or_rebuild_position
+from stigg_local.store.site import DEFAULT_FILENAME, Site
+from stigg_local.store.tx import Tx
+from stigg_local.store.upkeep import Upkeep
+from stigg_local.store.writer import Writer
+
+T = TypeVar("T")
+
+# A fork waits this long for the running batch; where that is not enough, the child refuses to go on.
+FORK_WAIT_S = 30.0
+
+_open: dict[tuple[str, str, str, int], "Store"] = {}
+
+
+class Store:
+    """One environment of one database file, shared by all clients of a process that name the same file.
+
+    Attributes:
+        environment: The environment whose rows this store reads and writes.
+        path: The database file.
+    """
+
+    def __init__(self, site: Site, environment: str) -> None:
+        self.environment = environment
+        self.path = site.path
+        self._site = site
+        self._slots = site.generation.slots
+        self._pid = getpid()
+        self._references = 1
+        self._key: tuple[str, str, str, int] | None = None
+        self._readers = Readers(site.connect, site.path)
+        self._local = self._readers.local
+        self._writer = Writer(site, environment, self._note_sqlite)
+        self._commit = GroupCommit(self._writer.run)
+        self._keeper: Keeper | None = None
+        self._keeper_lock = Lock()
+        self._is_closed = False
+        self._paused: Member | None = None
+        self._shut: list[Reader] | None = None
+        self.upkeep = Upkeep(site, environment, self._readers, self._exclusively)
+
+    # ------------------------------------------------------------------ opening and closing
+
+    @classmethod
+    def open(
+        cls, data_dir: str | Path, *, environment: str, clock: Clock, filename: str = DEFAULT_FILENAME
+    ) -> "Store":
+        """Open the file, making it where it is missing; every `open` wants its `close`.
+
+        Raises:
+            StoreError: The directory cannot be used, or the file is another program's.
+            SchemaTooNew: A newer version of this package wrote the file.
+        """
+        directory = prepare_directory(Path(data_dir))
+        # The system clock is one clock, whoever made the object.
+        clock_id = 0 if isinstance(clock, SystemClock) else id(clock)
+        key = (os.fspath(directory), filename, environment, clock_id)
+        # The gate's lock: a fork must not happen while connections are being opened here.
+        with GATE.lock:
+            store = _open.get(key)
+            if store is not None and store._pid == getpid():
+                store._references += 1
+                return store
+            site = Site(directory, filename, clock)
+            try:
+                open_database(site, environment)
+                store = cls(site, environment)
+            except apsw.Error as error:
+                site.close_locks()
+                raise store_error(error, site.path) from error
+            except BaseException:
+                site.close_locks()
+                raise
+            store._key = key
+            _open[key] = store
+            GATE.add(store)
+        store._ensure_keeper()
+        return store
+
+    def close(self) -> None:
+        """Give the store back; the last one to do so closes its connections. No shared file is deleted."""
+        with GATE.lock:
+            self._references -= 1
+            if self._references > 0 or self._is_closed:
+                return
+            self._is_closed = True
+            if self._key is not None and _open.get(self._key) is self:
+                del _open[self._key]
+            GATE.discard(self)
+        if self._pid != getpid():
+            return
+        with self._keeper_lock:
+            keeper, self._keeper = self._keeper, None
+        if keeper is not None:
+            keeper.stop()
+        paused = self._commit.close()
+        try:
+            self._writer.retire()
+            self.upkeep.end()
+            self._readers.end()
+            self._site.close_locks()
+        finally:
+            self._commit.resume(paused)
+
+    # ------------------------------------------------------------------ reading
+
+    @property
+    def generation(self) -> memoryview:
+        """4096 numbers, mapped and shared by all processes: a customer's slot changes when he does."""
+        return self._slots
+
+    def load_customer(self, customer_id: str) -> CustomerRows | None:
+        """Everything that answers about the customer are computed from, in one statement, verified.
+
+        Returns:
+            The rows; None for a customer who was verifiably never there.
+
+        Raises:
+            StoreCorrupt: A digest is wrong, or the file lost rows that nobody has given up yet.
+        """
+        if getpid() != self._pid:
+            raise self._inherited()
+        slot = crc32(customer_id.encode()) & 4095
+        # Before the statement: a change that comes later shows in the slot.
+        generation = self._slots[slot]
+        try:
+            reader = self._local.reader
+        except AttributeError:
+            reader = self._reader()
+        with reader.lock:
+            try:
+                cursor = reader.cursor or self._reopen(reader)
+                rows = cursor.execute(LOAD, (self.environment, slot, customer_id)).fetchall()
+            except apsw.Error as error:
+                raise self._read_failed(reader, error) from error
+        if rows:
+            return verified_rows(self.environment, customer_id, rows, generation)
+        self.read(lambda tx: self._verify_absent(tx, slot, customer_id))
+        return None
+
+    def read(self, fn: Callable[[Tx], T]) -> T:
+        """Run `fn` on one consistent state of the file."""
+        if getpid() != self._pid:
+            raise self._inherited()
+        reader = self._reader()
+        with reader.lock:
+            try:
+                cursor = reader.cursor or self._reopen(reader)
+                connection = cursor.connection
+                is_outermost = not connection.in_transaction
+                if is_outermost:
+                    cursor.execute("BEGIN")
+                try:
+                    # A cursor of its own: `fn` may read while it goes through rows.
+                    own = connection.cursor()
+                    return fn(self._read_tx(own))
+                finally:
+                    if is_outermost and connection.in_transaction:
+                        connection.execute("ROLLBACK")
+            except apsw.Error as error:
+                raise self._read_failed(reader, error) from error
+
+    def _rows(self, ask: Callable[[Run], T]) -> T:
+        """One statement without a transaction around it."""
+        if getpid() != self._pid:
+            raise self._inherited()
+        reader = self._reader()
+        with reader.lock:
+            try:
+                cursor = reader.cursor or self._reopen(reader)
+                return ask(lambda statement, bindings: cursor.execute(statement, bindings).fetchall())
+            except apsw.Error as error:
+                raise self._read_failed(reader, error) from error
+
+    def load_all(self) -> Iterator[tuple[str, CustomerRows]]:
+        """Every customer in the file's own order, verified; one whose rows are damaged is left out.
+
+        No transaction stays open between two customers that are returned.
+        """
+        return scan(self.read, self.environment, self._slots)
+
+    def load_catalog(self) -> tuple[int, int, list[tuple[str, str, int, str]]]:
+        """The catalog as (seq of its last change, root, items as (kind, id, version, body)), verified."""
+
+        def load(tx: Tx) -> tuple[int, int, list[tuple[str, str, int, str]]]:
+            root, seq = catalog_root(tx.run, self.environment)
+            return seq, root, catalog_items(tx.run, self.environment, root)
+
+        return self.read(load)
+
+    def catalog_seq(self) -> int:
+        """Number of the transaction that last changed the catalog; 0 for an empty one."""
+        return self._rows(lambda run: catalog_root(run, self.environment)[1])
+
+    def now_ms(self) -> int:
+        """The effective time, epoch milliseconds UTC: it never goes back behind what was written."""
+        return self._site.high_water.now_ms()
+
+    # ------------------------------------------------------------------ writing
+
+    def write(self, fn: Callable[[Tx], T], *, operation: str, key: str, durability: str = "disk") -> T:
+        """Run `fn` in the next write transaction and return what it returned, once that is committed.
+
+        Args:
+            fn: Must be idempotent by its key: it looks its idempotency row up first. It may run again, and
+                in another thread.
+            operation: What the key belongs to.
+            key: The idempotency key.
+            durability: `disk` survives a power cut, `os` a killed process.
+
+        Raises:
+            StorageFull: No room; nothing was written.
+            StoreBusy: Another process held the file for too long; nothing was written.
+            StoreError: The outcome is unknown; repeating the call with the same key is harmless.
+        """
+        if getpid() != self._pid:
+            raise self._inherited()
+        if self._keeper is None:
+            self._ensure_keeper()
+        result: T = self._commit.write(Member(fn, operation, key, durability))
+        return result
+
+    def confirm_clock(self) -> None:
+        """Believe the wall clock as it is now, however far it jumped."""
+        self._site.high_water.confirm()
+
+    # ------------------------------------------------------------------ upkeep
+
+    def status(self) -> dict[str, Any]:
+        """The state of the store as plain values; never raises for a damaged file."""
+        return self.upkeep.status() | {"environment": self.environment, "closed": self._is_closed}
+
+    def add_tick(self, fn: Callable[[], dict[str, Any] | None]) -> None:
+        """Let the leader call `fn` about once a second, outside every lock."""
+        self.upkeep.ticks.append(fn)
+
+    def remove_tick(self, fn: Callable[[], dict[str, Any] | None]) -> None:
+        """Undo `add_tick`."""
+        if fn in self.upkeep.ticks:
+            self.upkeep.ticks.remove(fn)
+
+    def tick(self) -> dict[str, Any]:
+        """Do now what the leader does about once a second, and say what it did."""
+        return self.upkeep.tick()
+
+    def _ensure_keeper(self) -> None:
+        with self._keeper_lock:
+            if self._keeper is None and not self._is_closed:
+                self._keeper = Keeper(self.upkeep)
+                self._keeper.start()
+
+    def _exclusively(self, action: Callable[[apsw.Connection], None]) -> None:
+        """Run `action` where no process writes: in the line, in the writer queue, in a write transaction."""
+        paused = self._commit.pause()
+        assert paused is not None
+        try:
+            self._writer.exclusively(action)
+        finally:
+            self._commit.resume(paused)
+
+    # ------------------------------------------------------------------ forks
+
+    def before_fork_writes(self) -> None:
+        """Let the running batch end and start no other."""
+        self._keeper_lock.acquire()
+        if not self._commit.is_led_by_caller():
+            self._paused = self._commit.pause(FORK_WAIT_S)
+        self._writer.retire()
+
+    def before_fork_reads(self) -> None:
+        """Let running reads end, close every connection, start no read."""
+        self._shut = self._readers.shut()
+
+    def after_fork_in_parent(self) -> None:
+        """Go on."""
+        shut, self._shut = self._shut, None
+        paused, self._paused = self._paused, None
+        if shut is not None:
+            self._readers.unshut(shut)
+        if paused is not None:
+            self._commit.resume(paused)
+        self._keeper_lock.release()
+
+    def after_fork_in_child(self) -> None:
+        """Forget the parent's threads, locks and unfinished commands; connections are opened when used."""
+        is_clean = self._paused is not None
+        self._shut = self._paused = None
+        self._readers.reset()
+        self._local = self._readers.local
+        self._commit = GroupCommit(self._writer.run)
+        self._keeper, self._keeper_lock = None, Lock()
+        self._site.close_locks()
+        self._site.open_locks()
+        self.upkeep.reset()
+        if is_clean:
+            # A store that did not come to rest in time stays the parent's.
+            self._pid = getpid()
+
+    # ------------------------------------------------------------------ inside
+
+    def _reader(self) -> Reader:
+        if self._keeper is None:
+            self._ensure_keeper()
+        return self._readers.of_thread()
+
+    def _reopen(self, reader: Reader) -> apsw.Cursor:
+        if self._keeper is None and not self._is_closed:
+            self._ensure_keeper()
+        return self._readers.open(reader)
+
+    def _read_tx(self, cursor: apsw.Cursor) -> Tx:
+        def run(statement: str, bindings: tuple[Any, ...]) -> list[Any]:
+            return cursor.execute(statement, bindings).fetchall()
+
+        position = read_or_rebuild_position(run, self._site.generation, self._site.mark, may_write=False)
+        self._site.high_water.raise_to(position.high_water_ms)
+        return Tx(cursor, self.environment, seq=position.seq, now_ms=self.now_ms())
+
+    def _verify_absent(self, tx: Tx, slot: int, customer_id: str) -> None:
+        if "lost_ms" in read_meta(tx.run):
+            raise StoreCorrupt(
+                f"whether customer `{customer_id}` exists is not known: the file was set aside as damaged",
+                hint="restore a backup, or provision again and clear the mark",
+            )
+        verify_absent(tx.run, self.environment, slot, customer_id)
+
+    def _read_failed(self, reader: Reader, error: apsw.Error) -> StoreError:
+        self._note_sqlite(error)
+        # The next read gets a new connection: this one's view of the file may be what is wrong.
+        reader.close()
+        return store_error(error, self.path)
+
+    def _note_sqlite(self, error: apsw.Error) -> None:
+        if is_damage(error):
+            self._site.mark.set_suspect(True)
+        self.upkeep.note_sqlite(error)
+
+    def _inherited(self) -> ClientClosed:
+        return ClientClosed(
+            "the store was inherited by a process that was not made with `os.fork`",
+            hint="make a new client in this process, or fork through os.fork or multiprocessing",
+        )
+
+
+__all__ = ["SLOT_COUNT", "CustomerRows", "Store", "Tx", "is_in_flight"]

@@ -1,0 +1,449 @@
+"""Every statement of a transaction, under the name of what it means.
+
+Laws: rows in, rows out, no rule of the domain; a row is verified when it is read and before it is replaced;
+all rows of a transaction carry its `seq` and its `now_ms`. Times are epoch milliseconds, intervals half open.
+"""
+
+from collections.abc import Iterable
+from typing import Any, NamedTuple
+
+import apsw
+
+from stigg_local.errors import StoreCorrupt
+from stigg_local.store import statements as sql
+from stigg_local.store.digest import (
+    CATALOG_FILE,
+    CATALOG_ITEM,
+    COUNTER,
+    GRANT,
+    IDEMPOTENCY,
+    LEDGER,
+    MEASUREMENT,
+    META,
+    OWNER,
+    RECORD,
+    SLOT_COUNT,
+    row_digest,
+    row_sum,
+    slot_of,
+    sum_bytes,
+)
+from stigg_local.store.seals import (
+    COUNTER_ROWS,
+    GRANT_ROWS,
+    CustomerSeal,
+    Seals,
+    catalog_items,
+    catalog_root,
+    customer_corrupt,
+)
+
+Counter = tuple[str, str, int, int, int]
+"""(resource_id, feature_id, from_ms, to_ms, value); the resource is '' for none."""
+
+
+class Measurement(NamedTuple):
+    """One recorded measurement; `at_ms` is when it was stored, `created_ms` when it happened."""
+
+    measurement_id: str
+    behavior: str
+    value: int
+    created_ms: int
+    at_ms: int
+    seq: int
+    body: bytes
+
+
+class LedgerRow(NamedTuple):
+    """One line of a customer's ledger."""
+
+    seq: int
+    ord: int
+    body: bytes
+
+
+class Tx:
+    """One transaction of one environment.
+
+    Attributes:
+        environment: First column of every key.
+        seq: Number of this transaction when it writes, of the last one when it only reads.
+        now_ms: The effective time, fixed once for the whole transaction.
+    """
+
+    def __init__(self, cursor: apsw.Cursor, environment: str, *, seq: int, now_ms: int) -> None:
+        self._cursor = cursor
+        self.environment = environment
+        self.seq = seq
+        self.now_ms = now_ms
+        self.has_written = False
+        self.touched_slots: set[int] = set()
+        self.catalog_touched = False
+        self._ord = 0
+        self._seals = Seals(self.run, environment, seq)
+
+    def next_ord(self) -> int:
+        """A number that tells the rows of this transaction apart."""
+        self._ord += 1
+        return self._ord
+
+    def run(self, statement: str, bindings: tuple[Any, ...]) -> list[Any]:
+        """Run one statement and return its rows; for this package only."""
+        return self._cursor.execute(statement, bindings).fetchall()
+
+    def _put(self, statement: str, bindings: tuple[Any, ...]) -> None:
+        self.has_written = True
+        self._cursor.execute(statement, bindings)
+
+    # ------------------------------------------------------------------ customers
+
+    def customer_snapshot(self, customer_id: str) -> bytes | None:
+        """The customer's snapshot; None for one that was never there."""
+        return self._seals.customer(customer_id).snapshot
+
+    def put_customer(self, customer_id: str, snapshot: bytes) -> None:
+        """Replace the customer's snapshot, or make the customer."""
+        self._touch(customer_id).snapshot = snapshot
+
+    def touch_customer(self, customer_id: str) -> None:
+        """Give the customer this transaction's seq although no row of his changed."""
+        self._touch(customer_id)
+
+    def _touch(self, customer_id: str) -> CustomerSeal:
+        seal = self._seals.customer(customer_id)
+        seal.is_dirty = True
+        self.has_written = True
+        self.touched_slots.add(slot_of(customer_id))
+        return seal
+
+    def customer_record(self, customer_id: str) -> str | None:
+        """The customer's record; None when there is none."""
+        rows = self.run(sql.RECORD, (self.environment, customer_id))
+        if not rows:
+            if self._seals.customer(customer_id).exists:
+                self._seals.verify_log(customer_id)
+            return None
+        seq, body, digest = rows[0]
+        if digest != row_digest(self.environment, customer_id, (RECORD, seq, body)):
+            raise customer_corrupt(customer_id, "the record")
+        return str(body)
+
+    def put_customer_record(self, customer_id: str, body: str) -> None:
+        """Replace the customer's record."""
+        seal = self._touch(customer_id)
+        rows = self.run(sql.RECORD, (self.environment, customer_id))
+        if rows:
+            seq, old_body, digest = rows[0]
+            old = row_sum(self.environment, customer_id, (RECORD, seq, old_body))
+            if digest != sum_bytes(old):
+                raise customer_corrupt(customer_id, "the record")
+            seal.log -= old
+        new = row_sum(self.environment, customer_id, (RECORD, self.seq, body))
+        seal.log += new
+        self._put(sql.PUT_RECORD, (self.environment, customer_id, self.seq, body, sum_bytes(new)))
+
+    def customer_ids(self, after: str = "", limit: int = 1000) -> list[str]:
+        """A page of ids in the file's own order: by slot, then id; `after` is the page before's last."""
+        start = (slot_of(after), after) if after else (-1, "")
+        return [row[0] for row in self.run(sql.CUSTOMER_IDS, (self.environment, *start, limit))]
+
+    # ------------------------------------------------------------------ moving numbers
+
+    def counters(self, customer_id: str) -> list[Counter]:
+        """All usage counters of the customer, in key order."""
+        self._seals.verify_numbers(customer_id)
+        return [row[1:6] for row in self.run(COUNTER_ROWS, (self.environment, customer_id))]
+
+    def counter(
+        self, customer_id: str, resource_id: str, feature_id: str, from_ms: int, to_ms: int
+    ) -> int | None:
+        """One counter's value; None where nothing was counted yet."""
+        found = self._counter(customer_id, (resource_id, feature_id, from_ms, to_ms))
+        return None if found is None else found[0]
+
+    def _counter(self, customer_id: str, key: tuple[str, str, int, int]) -> tuple[int, int] | None:
+        rows = self.run(sql.COUNTER, (self.environment, customer_id, *key))
+        if not rows:
+            self._seals.verify_numbers(customer_id)
+            return None
+        value, seq, digest = rows[0]
+        total = row_sum(self.environment, customer_id, (COUNTER, *key, value, seq))
+        if digest != sum_bytes(total):
+            raise customer_corrupt(customer_id, "a usage counter")
+        return value, total
+
+    def put_counter(
+        self, customer_id: str, resource_id: str, feature_id: str, from_ms: int, to_ms: int, value: int
+    ) -> None:
+        """Set one counter."""
+        key = (resource_id, feature_id, from_ms, to_ms)
+        old = self._counter(customer_id, key)
+        seal = self._touch(customer_id)
+        new = row_sum(self.environment, customer_id, (COUNTER, *key, value, self.seq))
+        seal.numbers += new - (old[1] if old else 0)
+        self._put(sql.PUT_COUNTER, (self.environment, customer_id, *key, value, self.seq, sum_bytes(new)))
+
+    def delete_counters_before(self, customer_id: str, resource_id: str, feature_id: str, to_ms: int) -> int:
+        """Delete the counters of windows that ended at or before `to_ms`; returns how many."""
+        seal = self._seals.verify_numbers(customer_id)
+        old = [
+            row
+            for row in self.run(COUNTER_ROWS, (self.environment, customer_id))
+            if row[1] == resource_id and row[2] == feature_id and row[4] <= to_ms
+        ]
+        for row in old:
+            seal.numbers -= row_sum(self.environment, customer_id, row)
+            self._put(sql.DELETE_COUNTER, (self.environment, customer_id, *row[1:5]))
+        if old:
+            self._touch(customer_id)
+        return len(old)
+
+    def grants(self, customer_id: str) -> list[tuple[str, bytes]]:
+        """All credit grants of the customer as (grant_id, body), in key order."""
+        self._seals.verify_numbers(customer_id)
+        return [row[1:3] for row in self.run(GRANT_ROWS, (self.environment, customer_id))]
+
+    def put_grant(self, customer_id: str, grant_id: str, body: bytes) -> None:
+        """Add or replace one credit grant."""
+        rows = self.run(sql.GRANT, (self.environment, customer_id, grant_id))
+        old = 0
+        if rows:
+            old_body, seq, digest = rows[0]
+            old = row_sum(self.environment, customer_id, (GRANT, grant_id, old_body, seq))
+            if digest != sum_bytes(old):
+                raise customer_corrupt(customer_id, "a credit grant")
+        else:
+            self._seals.verify_numbers(customer_id)
+        seal = self._touch(customer_id)
+        new = row_sum(self.environment, customer_id, (GRANT, grant_id, body, self.seq))
+        seal.numbers += new - old
+        self._put(sql.PUT_GRANT, (self.environment, customer_id, grant_id, self.seq, body, sum_bytes(new)))
+
+    def rebuild_numbers(
+        self, customer_id: str, counters: Iterable[Counter], grants: Iterable[tuple[str, bytes]]
+    ) -> None:
+        """Replace all counters and grants of a customer whose rows cannot be trusted any more."""
+        seal = self._touch(customer_id)
+        for statement in sql.DELETE_NUMBERS:
+            self._put(statement, (self.environment, customer_id))
+        seal.numbers, seal.numbers_verified = 0, True
+        for counter in counters:
+            self.put_counter(customer_id, *counter)
+        for grant_id, body in grants:
+            self.put_grant(customer_id, grant_id, body)
+
+    def rebuild_customer(self, customer_id: str, snapshot: bytes) -> None:
+        """Replace a customer row that cannot be trusted, taking numbers and log as they are in the file."""
+        self._seals.replace_customer(
+            customer_id,
+            snapshot,
+            self._seals.sum_of(customer_id, COUNTER_ROWS, GRANT_ROWS),
+            self._seals.log_sum(customer_id),
+        )
+        self._touch(customer_id)
+
+    # ------------------------------------------------------------------ logs
+
+    def append_measurement(
+        self,
+        customer_id: str,
+        resource_id: str,
+        feature_id: str,
+        measurement_id: str,
+        behavior: str,
+        value: int,
+        created_ms: int,
+        body: bytes = b"",
+    ) -> None:
+        """Add one measurement to the customer's log."""
+        row = (
+            resource_id,
+            feature_id,
+            self.seq,
+            self.next_ord(),
+            measurement_id,
+            behavior,
+            value,
+            created_ms,
+            self.now_ms,
+            body,
+        )
+        seal = self._touch(customer_id)
+        new = row_sum(self.environment, customer_id, (MEASUREMENT, *row))
+        seal.log += new
+        self._put(sql.PUT_MEASUREMENT, (self.environment, customer_id, *row, sum_bytes(new)))
+
+    def measurements(
+        self, customer_id: str, resource_id: str, feature_id: str, from_ms: int, to_ms: int
+    ) -> list[Measurement]:
+        """The measurements created in [from_ms, to_ms), in the order in which they arrived."""
+        found = []
+        bindings = (self.environment, customer_id, resource_id, feature_id, from_ms, to_ms)
+        for *row, digest in self.run(sql.MEASUREMENTS, bindings):
+            whole = (MEASUREMENT, resource_id, feature_id, *row)
+            if digest != row_digest(self.environment, customer_id, whole):
+                raise customer_corrupt(customer_id, "a measurement")
+            seq, _, measurement_id, behavior, value, created_ms, at_ms, body = row
+            found.append(Measurement(measurement_id, behavior, value, created_ms, at_ms, seq, body))
+        return found
+
+    def has_measurements(self, customer_id: str) -> set[tuple[str, str]]:
+        """The (resource_id, feature_id) pairs that were ever measured."""
+        found: set[tuple[str, str]] = set()
+        last = ("", "")
+        while rows := self.run(sql.NEXT_MEASURED, (self.environment, customer_id, *last)):
+            last = rows[0]
+            found.add(last)
+        return found
+
+    def append_ledger(self, customer_id: str, body: bytes) -> None:
+        """Add one line to the customer's ledger."""
+        row = (self.seq, self.next_ord(), body)
+        seal = self._touch(customer_id)
+        new = row_sum(self.environment, customer_id, (LEDGER, *row))
+        seal.log += new
+        self._put(sql.PUT_LEDGER, (self.environment, customer_id, *row, sum_bytes(new)))
+
+    def ledger(self, customer_id: str) -> list[LedgerRow]:
+        """The customer's ledger, oldest first."""
+        found = []
+        for seq, ord_, body, digest in self.run(sql.LEDGER, (self.environment, customer_id)):
+            if digest != row_digest(self.environment, customer_id, (LEDGER, seq, ord_, body)):
+                raise customer_corrupt(customer_id, "a ledger row")
+            found.append(LedgerRow(seq, ord_, body))
+        return found
+
+    def verify_log(self, customer_id: str) -> None:
+        """Check that no measurement, ledger row or record is missing or changed; raises StoreCorrupt."""
+        self._seals.verify_log(customer_id)
+
+    # ------------------------------------------------------------------ idempotency
+
+    def idempotency(self, operation: str, key: str) -> tuple[bytes, bytes] | None:
+        """The (fingerprint, reply) stored under the key; None when the key is new."""
+        rows = self.run(sql.IDEMPOTENCY, (self.environment, operation, key))
+        if not rows:
+            return None
+        customer_id, fingerprint, reply, at_ms, digest = rows[0]
+        row = (IDEMPOTENCY, key, customer_id, fingerprint, reply, at_ms)
+        if digest != row_digest(self.environment, operation, row):
+            raise StoreCorrupt(f"the reply stored under key `{key}` does not match its digest")
+        return fingerprint, reply
+
+    def put_idempotency(
+        self, operation: str, key: str, customer_id: str, fingerprint: bytes, reply: bytes
+    ) -> None:
+        """Remember the reply of a command under its key."""
+        row = (key, customer_id, fingerprint, reply, self.now_ms)
+        digest = row_digest(self.environment, operation, (IDEMPOTENCY, *row))
+        self._put(sql.PUT_IDEMPOTENCY, (self.environment, operation, *row, digest))
+
+    def purge_idempotency(self, before_ms: int, limit: int) -> int:
+        """Forget at most `limit` keys stored before `before_ms`, oldest first; returns how many."""
+        self._cursor.execute(sql.PURGE_IDEMPOTENCY, (self.environment, before_ms, limit))
+        purged = self._cursor.connection.changes()
+        self.has_written = self.has_written or purged > 0
+        return purged
+
+    # ------------------------------------------------------------------ catalog
+
+    def catalog_seq(self) -> int:
+        """Number of the transaction that last changed the catalog; 0 for an empty one."""
+        return catalog_root(self.run, self.environment)[1]
+
+    def catalog_items(self) -> list[tuple[str, str, int, str]]:
+        """Every item as (kind, id, version, body), in key order."""
+        return catalog_items(self.run, self.environment, self._seals.verified_catalog_root())
+
+    def put_catalog_item(self, kind: str, id: str, version: int, body: str) -> None:
+        """Add or replace one item."""
+        old = self._catalog_item_sum(kind, id, version)
+        new = row_sum(self.environment, "", (CATALOG_ITEM, kind, id, version, body, self.seq))
+        self._touch_catalog(new - (old or 0))
+        self._put(sql.PUT_CATALOG_ITEM, (self.environment, kind, id, version, self.seq, body, sum_bytes(new)))
+
+    def delete_catalog_item(self, kind: str, id: str, version: int) -> bool:
+        """Delete one item; False when there was none."""
+        old = self._catalog_item_sum(kind, id, version)
+        if old is None:
+            return False
+        self._touch_catalog(-old)
+        self._put(sql.DELETE_CATALOG_ITEM, (self.environment, kind, id, version))
+        return True
+
+    def _catalog_item_sum(self, kind: str, id: str, version: int) -> int | None:
+        rows = self.run(sql.CATALOG_ITEM, (self.environment, kind, id, version))
+        if not rows:
+            return None
+        body, seq, digest = rows[0]
+        total = row_sum(self.environment, "", (CATALOG_ITEM, kind, id, version, body, seq))
+        if digest != sum_bytes(total):
+            raise StoreCorrupt(f"catalog item `{id}` does not match its digest", hint="restore the file")
+        return total
+
+    def _touch_catalog(self, change: int) -> None:
+        self.has_written = self.catalog_touched = True
+        self._seals.add_to_catalog(change)
+
+    def catalog_file_applied(self, hash: str) -> bool:
+        """Whether a catalog file with this hash was ever applied."""
+        return any(row[0] == hash for row in self.catalog_files())
+
+    def put_catalog_file(self, hash: str, name: str) -> None:
+        """Remember that a catalog file was applied."""
+        row = (hash, self.now_ms, name, self.seq)
+        digest = row_digest(self.environment, "", (CATALOG_FILE, *row))
+        self._put(sql.PUT_CATALOG_FILE, (self.environment, hash, self.now_ms, self.seq, name, digest))
+
+    def catalog_files(self) -> list[tuple[str, int, str]]:
+        """The applied catalog files as (hash, applied_ms, name), oldest first."""
+        found = []
+        for *row, digest in self.run(sql.CATALOG_FILES, (self.environment,)):
+            if digest != row_digest(self.environment, "", (CATALOG_FILE, *row)):
+                raise StoreCorrupt("the list of applied catalog files does not match its digest")
+            found.append((row[0], row[1], row[2]))
+        return found
+
+    # ------------------------------------------------------------------ the rest
+
+    def subscription_owner(self, subscription_id: str) -> str | None:
+        """The customer who has the subscription; None when it is unknown."""
+        rows = self.run(sql.OWNER, (self.environment, subscription_id))
+        if not rows:
+            return None
+        customer_id, digest = rows[0]
+        if digest != row_digest(self.environment, subscription_id, (OWNER, customer_id)):
+            raise StoreCorrupt(f"the owner of subscription `{subscription_id}` does not match its digest")
+        return str(customer_id)
+
+    def put_subscription_owner(self, subscription_id: str, customer_id: str) -> None:
+        """Remember who has the subscription."""
+        digest = row_digest(self.environment, subscription_id, (OWNER, customer_id))
+        self._put(sql.PUT_OWNER, (self.environment, subscription_id, customer_id, digest))
+
+    def meta(self, key: str) -> str | None:
+        """A value about the file as a whole, shared by all environments; a damaged one counts as absent."""
+        rows = self.run(sql.META, (key,))
+        if not rows or rows[0][1] != row_digest("", key, (META, rows[0][0])):
+            return None
+        return str(rows[0][0])
+
+    def set_meta(self, key: str, value: str) -> None:
+        """Set a value about the file as a whole."""
+        self._put(sql.PUT_META, (key, value, row_digest("", key, (META, value))))
+
+    def clear_lost(self) -> None:
+        """What a quarantine lost was restored or given up: absent customers are absent again."""
+        self._put(sql.DELETE_META, ("lost_ms",))
+
+    def seal(self) -> None:
+        """Write the rows that sum up what a command changed."""
+        self._seals.seal_all()
+
+    def forget(self) -> None:
+        """After a rollback to a savepoint: nothing remembered about rows is true any more."""
+        self._seals.forget()
+
+    def all_slots_touched(self) -> Iterable[int]:
+        """The slots of the generation file that this transaction makes out of date."""
+        return range(SLOT_COUNT) if self.catalog_touched else self.touched_slots

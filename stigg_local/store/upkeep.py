@@ -1,0 +1,227 @@
+"""What the leader and every process do besides answering: checkpoint, follow, heal, watch files, status.
+
+Laws: a checkpoint that fails is noted, never raised to a writer; a slot is voided only where no process can
+be committing; a replaced file is noticed within a second and opened anew.
+"""
+
+import os
+from collections.abc import Callable
+from typing import Any
+
+import apsw
+
+from stigg_local.store.connection import is_damage
+from stigg_local.store.digest import SLOT_COUNT
+from stigg_local.store.generation import IN_FLIGHT, UNIQUE, Generation
+from stigg_local.store.readers import Readers
+from stigg_local.store.sequence import Run, read_meta, read_position
+from stigg_local.store.site import Site
+
+CHECKPOINT_WAL_BYTES = 4 << 20
+TRUNCATE_WAL_BYTES = 4 << 20
+ALARM_WAL_BYTES = 64 << 20
+
+_CHANGED = "SELECT slot, seq FROM customer WHERE environment = ? AND seq > ?"
+_CATALOG_SEQ = "SELECT coalesce(max(seq), 0) FROM catalog_root WHERE environment = ?"
+
+
+class Upkeep:
+    """The periodic side of one store."""
+
+    def __init__(
+        self,
+        site: Site,
+        environment: str,
+        readers: Readers,
+        exclusively: Callable[[Callable[[apsw.Connection], None]], None],
+    ) -> None:
+        self._site = site
+        self._environment = environment
+        self._readers = readers
+        self._exclusively = exclusively
+        self.ticks: list[Callable[[], dict[str, Any] | None]] = []
+        self._errors: dict[str, str] = {}
+        self._storage = "ok"
+        self.reset()
+
+    def reset(self) -> None:
+        """In a forked child: what was seen was seen by the parent."""
+        self._inode = _inode(self._site.path)
+        self._data_version = -1
+        self._seq_seen = -1
+        self._stuck: dict[int, int] = {}
+        self._wal_bytes_before = -1
+
+    def end(self) -> None:
+        """Step back, leaving a small log behind."""
+        if self._site.leader.is_held:
+            try:
+                self._checkpoint(apsw.SQLITE_CHECKPOINT_TRUNCATE)
+            except Exception as error:
+                self.note("checkpoint", error)
+            self._site.leader.release()
+
+    # ------------------------------------------------------------------ the keeper's steps
+
+    def stand_for_leader(self) -> bool:
+        """Lead if nobody does; whether this process leads."""
+        return self._site.leader.try_acquire()
+
+    def follow_others(self) -> None:
+        """Void the slots of commits whose writer did not live to store them."""
+        with self._readers.of_thread().lock:
+            run = _runner(self._cursor())
+            version = run("PRAGMA data_version", ())[0][0]
+            if version == self._data_version:
+                return
+            self._data_version = version
+            position = read_position(run)
+            if position is None:
+                return
+            seen, self._seq_seen = self._seq_seen, position.seq
+            if seen < 0:
+                return
+            changed = run(_CHANGED, (self._environment, seen))
+            catalog_seq = run(_CATALOG_SEQ, (self._environment,))[0][0]
+        view = self._site.generation.slots
+        late = {slot for slot, seq in changed if view[slot] < min(seq, UNIQUE)}
+        if catalog_seq > seen and any(value < min(catalog_seq, UNIQUE) for value in view):
+            late = set(range(SLOT_COUNT))
+        if late:
+            self._exclusively(lambda _: self._site.generation.bump(late))
+
+    def heal(self) -> None:
+        """Void slots that were in flight at the last look and still are."""
+        view = self._site.generation.slots
+        now = {slot: value for slot, value in enumerate(view) if value >= IN_FLIGHT}
+        if any(self._stuck.get(slot) == value for slot, value in now.items()):
+            self._exclusively(lambda _: self._site.settle_left_over())
+        self._stuck = now
+
+    def watch_files(self) -> None:
+        """Open anew what was replaced under this process."""
+        inode = _inode(self._site.path)
+        if inode not in (0, self._inode):
+            self._inode = inode
+            self._readers.close_all()
+            # The writer's connection settles the epoch of the file that is there now.
+            self._exclusively(lambda _: None)
+        generation = self._site.generation
+        if not generation.is_current():
+            self._site.generation = Generation(generation.path)
+            generation.disable()
+
+    def tick(self) -> dict[str, Any]:
+        """Checkpoint where it is due and call what was added with `add_tick`."""
+        done: dict[str, Any] = {"checkpoint_pages": self._checkpoint_if_due()}
+        for fn in list(self.ticks):
+            done |= fn() or {}
+        return done
+
+    def note(self, what: str, error: Exception | None) -> None:
+        """Remember how a step ended; log it when that changed."""
+        text = "" if error is None else f"{type(error).__name__}: {error}"
+        if self._errors.get(what, "") == text:
+            return
+        self._errors[what] = text
+        if error is not None and isinstance(error, apsw.Error):
+            self.note_sqlite(error)
+        _log(what, text, self._site.path)
+
+    def note_sqlite(self, error: apsw.Error) -> None:
+        """Remember what SQLite says about the file."""
+        if is_damage(error):
+            self._storage = "corrupt"
+        elif isinstance(error, apsw.ReadOnlyError):
+            self._storage = "readonly"
+        self._errors["sqlite"] = f"{type(error).__name__}: {error}"
+
+    def status(self) -> dict[str, Any]:
+        """Plain values about the file and this process's part in it."""
+        site = self._site
+        meta: dict[str, str] = {}
+        seq = site.mark.seq
+        try:
+            with self._readers.of_thread().lock:
+                run = _runner(self._cursor())
+                meta = read_meta(run)
+                position = read_position(run)
+                seq = seq if position is None else position.seq
+        except Exception as error:
+            self.note("status", error)
+        is_lost = "lost_ms" in meta
+        return {
+            "path": site.path,
+            "file_id": meta.get("file_id", site.file_id),
+            "epoch": int(meta.get("epoch", site.epoch)),
+            "seq": seq,
+            "wal_bytes": self._wal_bytes(),
+            "is_leader": site.leader.is_held,
+            "storage": "quarantined" if is_lost and self._storage == "ok" else self._storage,
+            "last_error": next((text for text in self._errors.values() if text), None),
+            "lost": is_lost,
+            "lost_ms": int(meta["lost_ms"]) if is_lost else None,
+            "clock_suspect": site.high_water.is_suspect,
+        }
+
+    # ------------------------------------------------------------------ checkpoints
+
+    def _checkpoint_if_due(self) -> int:
+        wal_bytes = self._wal_bytes()
+        is_idle = wal_bytes == self._wal_bytes_before
+        self._wal_bytes_before = wal_bytes
+        if wal_bytes > TRUNCATE_WAL_BYTES and is_idle:
+            return self._checkpoint(apsw.SQLITE_CHECKPOINT_TRUNCATE)
+        if wal_bytes > CHECKPOINT_WAL_BYTES:
+            pages = self._checkpoint(apsw.SQLITE_CHECKPOINT_PASSIVE)
+            if wal_bytes > ALARM_WAL_BYTES:
+                self._errors["wal"] = f"the write-ahead log has {wal_bytes} bytes: a reader holds it"
+            return pages
+        self._errors.pop("wal", None)
+        return 0
+
+    def _checkpoint(self, mode: int) -> int:
+        with self._readers.of_thread().lock:
+            cursor = self._cursor()
+            try:
+                return cursor.connection.wal_checkpoint(mode=mode)[1]
+            except apsw.BusyError:
+                # Somebody reads or writes right now; the next tick tries again.
+                return 0
+
+    def _wal_bytes(self) -> int:
+        try:
+            return os.stat(self._site.path + "-wal").st_size
+        except OSError:
+            return 0
+
+    def _cursor(self) -> apsw.Cursor:
+        return self._readers.open(self._readers.of_thread())
+
+
+def _inode(path: str) -> int:
+    try:
+        return os.stat(path).st_ino
+    except OSError:
+        return 0
+
+
+def _runner(cursor: apsw.Cursor) -> Run:
+    return lambda statement, bindings: cursor.execute(statement, bindings).fetchall()
+
+
+def _log(what: str, text: str, path: str) -> None:
+    # Imported here: a healthy store never logs.
+    import logging
+
+    import structlog
+
+    logger = structlog.wrap_logger(
+        logging.getLogger("stigg_local.store"),
+        processors=[structlog.stdlib.render_to_log_kwargs],
+        wrapper_class=structlog.stdlib.BoundLogger,
+    )
+    if text:
+        logger.warning("store upkeep failed", step=what, error=text, path=path)
+    else:
+        logger.info("store upkeep works again", step=what, path=path)

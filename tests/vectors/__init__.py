@@ -1,0 +1,1 @@
+"""Vectors made by a program: the cells of the table of what a read returns."""
