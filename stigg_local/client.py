@@ -1,39 +1,19 @@
-"""`Stigg`: what an application imports. Wiring, lifecycle and listeners; the rules are in `core`.
-
-A getter answers from the memo with two dictionary lookups, a compare of the customer's generation slot and, where
-time can change the answer, one look at the clock; everything else goes through `_ask`.
-"""
+"""`Stigg`: what an application imports. Wiring, lifecycle, writes and listeners; the rules are in `core`."""
 
 import atexit
 import os
 import weakref
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping
 from datetime import datetime
 from pathlib import Path
 from types import TracebackType
-from typing import TYPE_CHECKING, Any, Literal, Self, cast
+from typing import TYPE_CHECKING, Any, Literal, Self
 
 from stigg_local.clock import Clock, SystemClock
-from stigg_local.core.answer import (
-    BOOLEAN,
-    CREDIT,
-    ENUM,
-    METERED,
-    NUMERIC,
-    BooleanEntitlement,
-    CreditEntitlement,
-    EntitlementsState,
-    Entitlement,
-    EnumEntitlement,
-    MeteredEntitlement,
-    NumericEntitlement,
-)
 from stigg_local.core.command import UNSET, Unset, check_id
-from stigg_local.core.entitlement import answer_request
-from stigg_local.core.fallback import Fallback, Fallbacks, fallback_answer, parse_fallback, parse_fallbacks
-from stigg_local.core.quantity import to_decimal
-from stigg_local.core.words import AccessDeniedReason
-from stigg_local.errors import ClientClosed, InvalidInput, NotAvailableOffline, StiggError, StoreError
+from stigg_local.core.fallback import Fallbacks, parse_fallbacks
+from stigg_local.errors import InvalidInput, NotAvailableOffline, StiggError
+from stigg_local.getters import Getters, Quantity
 from stigg_local.listeners import Listeners
 
 if TYPE_CHECKING:
@@ -50,14 +30,12 @@ if TYPE_CHECKING:
     from stigg_local.status import Status
 
 CatalogInput = str | os.PathLike[str] | Mapping[str, Any]
-FallbackInput = Mapping[str, Any] | Fallback | None
 Instant = datetime | str
-Quantity = Any  # int, float or Decimal
 
 _DURABILITIES = ("disk",)
 
 
-class Stigg:
+class Stigg(Getters):
     """An entitlement engine in this process.
 
     Args:
@@ -214,202 +192,6 @@ class Stigg:
     def tick(self) -> dict[str, Any]:
         """Do now what the maintenance tick would do; returns what it did."""
         return self._authority("tick").store.tick()
-
-    # ------------------------------------------------------------------ reads
-
-    def get_entitlement(
-        self,
-        customer_id: str,
-        feature_id: str,
-        resource_id: str | None = None,
-        requested_usage: Quantity = 0,
-        requested_values: Sequence[str] = (),
-        dimensions: Mapping[str, Any] | None = None,
-        fallback: FallbackInput = None,
-    ) -> Entitlement:
-        """The entitlement of any type, from memory or the local file.
-
-        Args:
-            customer_id: The customer.
-            feature_id: The feature, or a credit currency.
-            resource_id: The resource, for products with several subscriptions.
-            requested_usage: Units about to be used, >= 0; of a metered feature or credits.
-            requested_values: Values about to be used; of an enum feature.
-            dimensions: Accepted for attribution; they do not change the answer.
-            fallback: Used only when there is nothing to answer from.
-
-        Returns:
-            `BooleanEntitlement`, `NumericEntitlement`, `MeteredEntitlement`, `EnumEntitlement` or
-            `CreditEntitlement`; `.type` says which. A denial is an answer with `.access_denied_reason`.
-
-        Raises:
-            InvalidInput: An id is not text, or a request is not a number of 0 or more.
-            ClientClosed: After `close`.
-        """
-        try:
-            slot, seen, entries, resources, _, _ = self._memo[customer_id]
-            if resource_id is not None:
-                entries = resources[resource_id]
-            answer, until, _, request, requested, _ = entries[feature_id]
-            if self._generation[slot] == seen and (until is None or self._time() < until):
-                wanted = requested_values or requested_usage
-                if not wanted:
-                    return cast(Entitlement, answer)
-                if request == wanted:
-                    return cast(Entitlement, requested)
-        except (KeyError, TypeError, IndexError):
-            pass
-        return self._ask(None, customer_id, feature_id, resource_id, requested_usage, requested_values, fallback)
-
-    def get_boolean_entitlement(
-        self, customer_id: str, feature_id: str, resource_id: str | None = None, fallback: FallbackInput = None
-    ) -> BooleanEntitlement:
-        """Access to a boolean feature; as `get_entitlement`.
-
-        A feature of another type is answered by the fallback or denied, with `FeatureTypeMismatch`.
-        """
-        try:
-            slot, seen, entries, resources, _, _ = self._memo[customer_id]
-            if resource_id is not None:
-                entries = resources[resource_id]
-            answer, until, kind, _, _, _ = entries[feature_id]
-            if kind is BOOLEAN and self._generation[slot] == seen and (until is None or self._time() < until):
-                return cast(BooleanEntitlement, answer)
-        except (KeyError, TypeError, IndexError):
-            pass
-        return cast(
-            BooleanEntitlement, self._ask(BOOLEAN, customer_id, feature_id, resource_id, 0, (), fallback)
-        )
-
-    def get_numeric_entitlement(
-        self, customer_id: str, feature_id: str, resource_id: str | None = None, fallback: FallbackInput = None
-    ) -> NumericEntitlement:
-        """The number that the plan sets; as `get_boolean_entitlement`."""
-        try:
-            slot, seen, entries, resources, _, _ = self._memo[customer_id]
-            if resource_id is not None:
-                entries = resources[resource_id]
-            answer, until, kind, _, _, _ = entries[feature_id]
-            if kind is NUMERIC and self._generation[slot] == seen and (until is None or self._time() < until):
-                return cast(NumericEntitlement, answer)
-        except (KeyError, TypeError, IndexError):
-            pass
-        return cast(
-            NumericEntitlement, self._ask(NUMERIC, customer_id, feature_id, resource_id, 0, (), fallback)
-        )
-
-    def get_metered_entitlement(
-        self,
-        customer_id: str,
-        feature_id: str,
-        resource_id: str | None = None,
-        requested_usage: Quantity = 0,
-        fallback: FallbackInput = None,
-    ) -> MeteredEntitlement:
-        """Limit and usage of a metered feature, and whether `requested_usage` more fits; as `get_entitlement`."""
-        try:
-            slot, seen, entries, resources, _, _ = self._memo[customer_id]
-            if resource_id is not None:
-                entries = resources[resource_id]
-            answer, until, kind, request, requested, _ = entries[feature_id]
-            if kind is METERED and self._generation[slot] == seen and (until is None or self._time() < until):
-                if requested_usage == 0:
-                    return cast(MeteredEntitlement, answer)
-                if request == requested_usage:
-                    return cast(MeteredEntitlement, requested)
-                return cast(MeteredEntitlement, self._request(entries, feature_id, requested_usage))
-        except (KeyError, TypeError, IndexError):
-            pass
-        return cast(
-            MeteredEntitlement,
-            self._ask(METERED, customer_id, feature_id, resource_id, requested_usage, (), fallback),
-        )
-
-    def get_enum_entitlement(
-        self,
-        customer_id: str,
-        feature_id: str,
-        resource_id: str | None = None,
-        requested_values: Sequence[str] = (),
-        fallback: FallbackInput = None,
-    ) -> EnumEntitlement:
-        """The allowed values of an enum feature, and whether all `requested_values` are among them."""
-        try:
-            slot, seen, entries, resources, _, _ = self._memo[customer_id]
-            if resource_id is not None:
-                entries = resources[resource_id]
-            answer, until, kind, request, requested, _ = entries[feature_id]
-            if kind is ENUM and self._generation[slot] == seen and (until is None or self._time() < until):
-                if not requested_values:
-                    return cast(EnumEntitlement, answer)
-                if request == requested_values:
-                    return cast(EnumEntitlement, requested)
-        except (KeyError, TypeError, IndexError):
-            pass
-        return cast(
-            EnumEntitlement, self._ask(ENUM, customer_id, feature_id, resource_id, 0, requested_values, fallback)
-        )
-
-    def get_credit_entitlement(
-        self,
-        customer_id: str,
-        currency_id: str,
-        resource_id: str | None = None,
-        requested_usage: Quantity = 0,
-        fallback: FallbackInput = None,
-    ) -> CreditEntitlement:
-        """The balance of a wallet, and whether `requested_usage` credits more can be spent."""
-        try:
-            slot, seen, entries, resources, _, _ = self._memo[customer_id]
-            if resource_id is not None:
-                entries = resources[resource_id]
-            answer, until, kind, request, requested, _ = entries[currency_id]
-            if kind is CREDIT and self._generation[slot] == seen and (until is None or self._time() < until):
-                if requested_usage == 0:
-                    return cast(CreditEntitlement, answer)
-                if request == requested_usage:
-                    return cast(CreditEntitlement, requested)
-                return cast(CreditEntitlement, self._request(entries, currency_id, requested_usage))
-        except (KeyError, TypeError, IndexError):
-            pass
-        return cast(
-            CreditEntitlement,
-            self._ask(CREDIT, customer_id, currency_id, resource_id, requested_usage, (), fallback),
-        )
-
-    def get_entitlements_state(
-        self, customer_id: str, resource_id: str | None = None, *, include_credits: bool = False
-    ) -> EntitlementsState:
-        """Everything that the customer is entitled to, in catalog order, and why it is nothing where it is.
-
-        What is entitled and used up is listed too, with `has_access` False and its reason. Where there is nothing
-        to answer from, the list holds the configured fallback values.
-
-        Args:
-            customer_id: The customer.
-            resource_id: The resource, for products with several subscriptions.
-            include_credits: Add the credit entitlements.
-        """
-        self._check_open()
-        self._check_ids(customer_id, "feature", resource_id)
-        if self._embedded is not None:
-            try:
-                return self._embedded.replica.state(customer_id, resource_id or "", include_credits=include_credits)
-            except StoreError as error:
-                self._embedded.note(error)
-        return self._fallback_state(include_credits=include_credits)
-
-    def get_entitlements(
-        self, customer_id: str, resource_id: str | None = None, *, include_credits: bool = False
-    ) -> list[Entitlement]:
-        """The list of `get_entitlements_state`."""
-        return list(self.get_entitlements_state(customer_id, resource_id, include_credits=include_credits).entitlements)
-
-    def reload_entitlements(self, customer_id: str, resource_id: str | None = None) -> None:
-        """Drop what is held in memory of the customer, so that the next read reads the file. Offline: nothing."""
-        self._check_open()
-        if self._embedded is not None:
-            self._embedded.replica.drop(customer_id)
 
     # ------------------------------------------------------------------ writes
 
@@ -673,92 +455,6 @@ class Stigg:
 
     # ------------------------------------------------------------------ inside
 
-    def _ask(
-        self,
-        kind: str | None,
-        customer_id: str,
-        feature_id: str,
-        resource_id: str | None,
-        requested_usage: Any,
-        requested_values: Sequence[str],
-        fallback: FallbackInput,
-    ) -> Entitlement:
-        """The answer where the memo has none, or none for this request."""
-        self._check_open()
-        self._check_ids(customer_id, feature_id, resource_id)
-        values = _values(requested_values)
-        reason: AccessDeniedReason | None = None
-        if self._embedded is not None:
-            try:
-                found = self._embedded.replica.answer(
-                    kind, customer_id, feature_id, resource_id or "", requested_usage, values
-                )
-                if found is not None:
-                    return found
-                reason = self._embedded.unanswered(kind, feature_id)
-            except StoreError as error:
-                self._embedded.note(error)
-        if type(requested_usage) is not int or requested_usage < 0:
-            wanted = to_decimal(requested_usage, name="requested_usage")
-            if wanted < 0:
-                raise InvalidInput(f"requested_usage is `{requested_usage}`, below 0", hint="ask for 0 or more")
-        chosen = None if fallback is None else parse_fallback(fallback, where="fallback")
-        refs = None if self._embedded is None else self._embedded.known(feature_id)
-        if kind is None and refs is not None:
-            kind = refs.kind
-        return fallback_answer(
-            chosen or self._configured(CREDIT if kind == CREDIT else kind, feature_id),
-            kind=kind,
-            feature=None if refs is None else refs.feature,
-            currency=None if refs is None else refs.currency,
-            requested_usage=requested_usage,
-            requested_values=values,
-            reason=reason,
-        )
-
-    def _request(self, entries: dict[str, Any], feature_id: str, requested_usage: Any) -> Entitlement:
-        """A remembered answer for another request; it is remembered as the last one."""
-        answer, until, kind, _, _, compiled = entries[feature_id]
-        found = answer_request(compiled, requested_usage, ())
-        entries[feature_id] = (answer, until, kind, requested_usage, found, compiled)
-        return found
-
-    def _configured(self, kind: str | None, feature_id: str) -> Fallback | None:
-        """The configured fallback: the file before the dictionaries; credits apart from features."""
-        followed = None if self._fallback_file is None else self._fallback_file.fallbacks()
-        for fallbacks in (followed, self._fallbacks):
-            if fallbacks is not None:
-                found = (fallbacks.credits if kind == CREDIT else fallbacks.features).get(feature_id)
-                if found is None and kind is None:
-                    found = fallbacks.credits.get(feature_id)
-                if found is not None:
-                    return found
-        return None
-
-    def _fallback_state(self, *, include_credits: bool) -> EntitlementsState:
-        followed = None if self._fallback_file is None else self._fallback_file.fallbacks()
-        sets = [fallbacks for fallbacks in (self._fallbacks, followed) if fallbacks is not None]
-        features = {key: value for fallbacks in sets for key, value in fallbacks.features.items()}
-        credits = {key: value for fallbacks in sets for key, value in fallbacks.credits.items()}
-        asked = [(None, key, value) for key, value in features.items()]
-        asked += [(CREDIT, key, value) for key, value in credits.items() if include_credits]  # type: ignore[misc]
-        answers: list[Entitlement] = []
-        for kind, key, value in asked:
-            refs = None if self._embedded is None else self._embedded.known(key)
-            answers.append(
-                fallback_answer(
-                    value,
-                    kind=kind or (refs.kind if refs else None),
-                    feature=refs.feature if refs else None,
-                    currency=refs.currency if refs else None,
-                    requested_usage=0,
-                    requested_values=(),
-                    reason=None,
-                )
-            )
-        granted = tuple(answer for answer in answers if answer.has_access)
-        return EntitlementsState(granted, None if granted else AccessDeniedReason.Unknown)
-
     def _authority(self, call: str) -> "Embedded":
         self._check_open()
         if self._embedded is None:
@@ -776,36 +472,11 @@ class Stigg:
         if self._embedded is not None and not self._closed:
             self._generation = self._embedded.store.generation
 
-    def _check_open(self) -> None:
-        if self._closed:
-            raise ClientClosed("the client is closed", hint="make a new one")
-
-    def _check_ids(self, customer_id: object, feature_id: object, resource_id: object) -> None:
-        named = (("customer_id", customer_id), ("feature_id", feature_id), ("resource_id", resource_id))
-        for name, value in named:
-            if not isinstance(value, str) and not (value is None and name == "resource_id"):
-                raise InvalidInput(
-                    f"{name} is `{str(value)[:60]}`, which is {type(value).__name__} and not text",
-                    code="InvalidArgumentError",
-                    hint="pass the id as a str",
-                )
-
 
 def _durability(value: object) -> Literal["disk"]:
     if value not in _DURABILITIES:
         raise InvalidInput(f"durability is `{str(value)[:60]}`", code="InvalidArgumentError", hint='pass "disk"')
     return "disk"
-
-
-def _values(requested: object) -> tuple[str, ...]:
-    if isinstance(requested, str) or not isinstance(requested, Iterable):
-        raise InvalidInput(
-            f"requested_values is `{str(requested)[:60]}`, not a list of values", code="InvalidArgumentError"
-        )
-    values = tuple(requested)
-    if not all(isinstance(value, str) for value in values):
-        raise InvalidInput("requested_values holds something that is not text", code="InvalidArgumentError")
-    return values
 
 
 _clients: "weakref.WeakSet[Stigg]" = weakref.WeakSet()

@@ -66,15 +66,18 @@ def check(draft: Draft) -> None:
     for currency in catalog.credit_currencies:
         if currency.top_up_price is not None:
             check_currency(draft, currency.top_up_price)
+    # The packages' products come first: what compares two packages rests on them.
+    for package in (*catalog.plans, *catalog.addons):
+        _check_reference(draft, package, "product_id", products, "a product", code="ProductNotFoundError")
     for product in catalog.products:
         _check_settings(draft, product, "id", product.settings, plans)
     for plan in catalog.plans:
-        _check_plan(draft, plan, products, plans, addons)
+        _check_plan(draft, plan, plans, addons)
         check_package(draft, plan, features, currencies, _bases(plan, plans))
     parents = {plan.id: [plan.parent_plan_id or ""] for plan in reversed(catalog.plans)}
     _check_cycles(draft, catalog.plans, "parent_plan_id", parents, code="PlansCircularDependencyError")
     for addon in catalog.addons:
-        _check_addon(draft, addon, products, addons)
+        _check_addon(draft, addon, addons)
         check_package(draft, addon, features, currencies, ())
     dependencies = {addon.id: addon.dependencies for addon in reversed(catalog.addons)}
     _check_cycles(draft, catalog.addons, "dependencies", dependencies)
@@ -89,10 +92,8 @@ def check(draft: Draft) -> None:
 
 
 def _by_id(records: Sequence[Item]) -> dict[str, Item]:
-    found: dict[str, Item] = {}
-    for record in records:
-        found.setdefault(record.id, record)
-    return found
+    """The records by id, of equal ids the first; one without an id is nobody's reference."""
+    return {record.id: record for record in reversed(records) if record.id}
 
 
 def _check_unique(draft: Draft, records: Sequence[Record], field: str) -> None:
@@ -148,7 +149,7 @@ def _check_cycles(
     """Report each circle of references once, at the first of its items."""
     from graphlib import CycleError, TopologicalSorter
 
-    items: dict[str, Record] = {record.id: record for record in reversed(records)}
+    items: dict[str, Record] = {record.id: record for record in reversed(records) if record.id}
     order = {name: index for index, name in enumerate(reversed(items))}
     graph = {name: [target for target in targets[name] if target in items] for name in items}
     while True:
@@ -252,11 +253,9 @@ def _bases(plan: Plan, plans: Mapping[str, Plan]) -> tuple[Plan, ...]:
 def _check_plan(
     draft: Draft,
     plan: Plan,
-    products: Mapping[str, Product],
     plans: Mapping[str, Plan],
     addons: Mapping[str, Addon],
 ) -> None:
-    _check_reference(draft, plan, "product_id", products, "a product", code="ProductNotFoundError")
     _check_reference(draft, plan, "parent_plan_id", plans, "a plan", code="PlanNotFound")
     base = plans.get(plan.parent_plan_id or "")
     if base is not None and base is not plan:
@@ -315,10 +314,7 @@ def _check_free_plan(draft: Draft, plan: Plan) -> None:
         draft.report(plan, field, message, hint=hint, needs=("pricing_type",))
 
 
-def _check_addon(
-    draft: Draft, addon: Addon, products: Mapping[str, Product], addons: Mapping[str, Addon]
-) -> None:
-    _check_reference(draft, addon, "product_id", products, "a product", code="ProductNotFoundError")
+def _check_addon(draft: Draft, addon: Addon, addons: Mapping[str, Addon]) -> None:
     _check_references(draft, addon, "dependencies", addon.dependencies, addons, "an add-on")
     for name in addon.dependencies:
         if name in addons:

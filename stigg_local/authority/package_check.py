@@ -55,6 +55,8 @@ def check_package(
         currencies: All credit currencies by id.
         bases: The base plans, nearest first.
     """
+    # A price whose feature is unknown may be the one that an entitlement without a limit rests on.
+    check_prices(draft, package, features)
     seen: set[str] = set()
     for entitlement in package.entitlements:
         feature = known_feature(draft, entitlement, entitlement.feature_id, features)
@@ -74,7 +76,6 @@ def check_package(
     for credit in package.credit_entitlements:
         _check_behavior(draft, package, credit)
         _check_credit(draft, package, credit, features, currencies, bases)
-    check_prices(draft, package, features)
 
 
 # Entitlements -----------------------------------------------------------------------------------------------

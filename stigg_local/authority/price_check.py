@@ -21,6 +21,7 @@ from stigg_local.core.catalog import (
 from stigg_local.core.iso import COUNTRIES, CURRENCIES
 
 COST_FIELDS = ("amount", "unit_amount", "tiers")
+KEY_FIELDS = ("feature_id", "billing_period", "billing_country_code")
 WITH_ARTICLE = {"Boolean": "a Boolean", "Numeric": "a Numeric", "Enum": "an Enum"}
 CURRENCIES_IN_ORDER = sorted(CURRENCIES)
 COUNTRIES_IN_ORDER = sorted(COUNTRIES)
@@ -49,16 +50,18 @@ def check_prices(draft: Draft, package: Plan | Addon, features: Mapping[str, Fea
     for price in package.prices:
         _check_price(draft, price, features)
         key = (price.billing_model, price.feature_id, price.billing_period, price.billing_country_code)
-        if key in prices:
-            _report_twice(draft, price, ("billing_model",))
-        prices.add(key)
+        if draft.sound(price, "billing_model", *KEY_FIELDS):
+            if key in prices:
+                _report_twice(draft, price)
+            prices.add(key)
     overages: set[tuple[str | None, ...]] = set()
     for overage in package.overage_prices:
         _check_overage(draft, overage, features)
         key = (overage.feature_id, overage.billing_period, overage.billing_country_code)
-        if key in overages:
-            _report_twice(draft, overage, ())
-        overages.add(key)
+        if draft.sound(overage, *KEY_FIELDS):
+            if key in overages:
+                _report_twice(draft, overage)
+            overages.add(key)
     if isinstance(package, Plan):
         for amount in package.minimum_spend.values():
             check_currency(draft, amount)
@@ -205,11 +208,11 @@ def _check_country(draft: Draft, price: Price | OveragePrice) -> None:
     )
 
 
-def _report_twice(draft: Draft, price: Price | OveragePrice, needs: tuple[str, ...]) -> None:
+def _report_twice(draft: Draft, price: Price | OveragePrice) -> None:
     draft.report(
         price,
         "",
         "is stated twice: a price before it has the same model, feature, billing period and country",
         code="DuplicatedEntityNotAllowed",
-        needs=(*needs, "feature_id", "billing_period", "billing_country_code", "*"),
+        needs=("*",),
     )

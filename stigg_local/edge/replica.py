@@ -12,6 +12,7 @@ import msgspec
 
 from stigg_local.clock import Clock, wall_ms
 from stigg_local.core.answer import EntitlementsState, Entitlement
+from stigg_local.core.command import is_id
 from stigg_local.core.credit import Grant
 from stigg_local.core.customer import CustomerSnapshot
 from stigg_local.core.entitlement import Compiled, CustomerView, answer_request, evaluate, state
@@ -21,7 +22,8 @@ from stigg_local.errors import StoreCorrupt, StoreError
 from stigg_local.store.catalog import CatalogReader
 from stigg_local.store.digest import slot_of
 from stigg_local.store.generation import is_in_flight
-from stigg_local.store.store import CustomerRows, Store
+from stigg_local.store.readers import CustomerRows
+from stigg_local.store.store import Store
 
 # answer, wall time until which it holds (None: for ever), kind, last request, its answer, compiled
 Entry = tuple[Entitlement, float | None, str, Any, Entitlement, Compiled]
@@ -66,6 +68,7 @@ class Replica:
         self._bytes = 0
         self._compact: dict[str, CustomerRows] = {}
         self._compact_seen: memoryview | None = None
+        self._compact_catalog_seq = 0
 
     def after_fork(self) -> None:
         """In a child: a lock that another thread held at the fork is never released."""
@@ -143,11 +146,12 @@ class Replica:
     def preload(self) -> int:
         """Read every customer into memory in compact form; returns how many."""
         compact: dict[str, CustomerRows] = {}
+        catalog_seq = self._store.catalog_seq()
         seen = memoryview(bytes(self._store.generation)).cast("Q")
         for customer_id, rows in self._store.load_all():
             compact[customer_id] = rows
         with self._lock:
-            self._compact, self._compact_seen = compact, seen
+            self._compact, self._compact_seen, self._compact_catalog_seq = compact, seen, catalog_seq
         return len(compact)
 
     def drop(self, customer_id: str | None = None) -> None:
@@ -196,12 +200,17 @@ class Replica:
 
     def _load(self, customer_id: str) -> Held:
         slot = slot_of(customer_id)
+        # Before anything is read: a change that comes later shows in the slot.
+        generation = self._store.generation[slot]
         rows = self._compact_rows(customer_id, slot)
-        if rows is None:
+        if rows is None and is_id(customer_id):
             rows = self._store.load_customer(customer_id)
-        catalog = self._catalogs.at(rows.catalog_seq)
-        held: Held = (slot, rows.generation, {}, {}, _view(rows), catalog)
-        if is_in_flight(rows.generation):
+        if rows is None:
+            held: Held = (slot, generation, {}, {}, None, self.catalog())
+        else:
+            seq = rows.catalog_seq if rows.catalog_seq else self._compact_catalog_seq
+            held = (slot, generation, {}, {}, _view(rows), self._catalogs.at(seq))
+        if is_in_flight(generation):
             return held
         with self._lock:
             self._forget(customer_id)
@@ -241,9 +250,7 @@ class Replica:
         return (valid_until_ms - (now_ms - wall_ms(self._clock))) / 1000
 
 
-def _view(rows: CustomerRows) -> CustomerView | None:
-    if rows.snapshot is None:
-        return None
+def _view(rows: CustomerRows) -> CustomerView:
     snapshot = _snapshot_decoder.decode(rows.snapshot)
     counters = {(row[0], row[1], row[2], row[3]): row[4] for row in rows.counters}
     return CustomerView(snapshot, counters, tuple(_grant_decoder.decode(body) for body in rows.grants))

@@ -48,6 +48,11 @@ class CatalogReader:
         """The sequence of the compiled catalog; -1 before the first."""
         return self._seq
 
+    @property
+    def last(self) -> Catalog:
+        """The catalog that was compiled last, empty before the first."""
+        return self._catalog
+
     def at(self, seq: int) -> Catalog:
         """The catalog at least as new as a sequence; compiled once.
 

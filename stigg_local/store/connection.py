@@ -42,7 +42,10 @@ def connect(path: str, *, readonly: bool = False) -> apsw.Connection:
         # A checkpoint belongs to the leader; closing for a fork must stay cheap and delete nothing.
         connection.config(apsw.SQLITE_DBCONFIG_NO_CKPT_ON_CLOSE, 1)
         connection.wal_autocheckpoint(0)
-        connection.execute("PRAGMA mmap_size = 0; PRAGMA cell_size_check = ON; PRAGMA synchronous = FULL")
+        # One by one: a statement that returns a row would hold up those behind it.
+        connection.pragma("mmap_size", 0)
+        connection.pragma("cell_size_check", True)
+        connection.pragma("synchronous", "full")
     except BaseException:
         connection.close()
         raise

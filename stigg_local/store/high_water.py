@@ -15,6 +15,7 @@ class HighWater:
     def __init__(self, clock: Clock) -> None:
         self._clock = clock
         self._time = clock.time
+        self._boot_id = clock.boot_id()
         self.mark_ms = 0
         self.is_suspect = False
         self._anchor_ms = 0
@@ -45,7 +46,7 @@ class HighWater:
         monotonic_ms = int(self._clock.monotonic() * 1000)
         boot_id, _, numbers = (anchor or "").partition("|")
         parts = numbers.split("|")
-        if anchor is not None and boot_id == self._clock.boot_id() and len(parts) == 2:
+        if anchor is not None and boot_id == self._boot_id and len(parts) == 2:
             self._anchor_ms, self._anchor_monotonic_ms = int(parts[0]), int(parts[1])
         if self._anchor_ms == 0 or self._anchor_monotonic_ms > monotonic_ms:
             # A new boot, or a clock that starts anew: it may go on from the mark.
@@ -56,7 +57,7 @@ class HighWater:
 
     def anchor(self) -> str:
         """Where this boot started, as one text to store."""
-        return f"{self._clock.boot_id()}|{self._anchor_ms}|{self._anchor_monotonic_ms}"
+        return f"{self._boot_id}|{self._anchor_ms}|{self._anchor_monotonic_ms}"
 
     def confirm(self) -> None:
         """Believe the wall clock as it is now, however far it jumped."""

@@ -12,8 +12,9 @@ from stigg_local.store.tx import Tx
 PAGE_SLOTS = SLOT_COUNT // 64
 
 _CUSTOMERS = (
-    f"SELECT slot, customer_id, {CUSTOMER}, seq, snapshot, numbers, log, digest, NULL FROM customer"
-    " WHERE environment = ? AND slot >= ? AND slot < ?"
+    f"SELECT slot, customer_id, {CUSTOMER}, seq, snapshot, numbers, log, digest,"
+    " (SELECT seq FROM catalog_root WHERE environment = ?1) FROM customer"
+    " WHERE environment = ?1 AND slot >= ?2 AND slot < ?3"
 )
 # CROSS JOIN keeps the order of the tables: the page's customers first, then their rows by key.
 _COUNTERS = (

@@ -8,7 +8,6 @@ import os
 
 import apsw
 
-from stigg_local.clock import new_id
 from stigg_local.errors import StoreError
 from stigg_local.store.connection import create_file, is_damage, use_wal
 from stigg_local.store.schema import is_current
@@ -85,7 +84,6 @@ def _repair(site: Site) -> bool:
             from stigg_local.store.facade import migrate
 
             migrate(connection)
-            put_meta(_runner(connection), "file_id", new_id())
         if is_lost:
             put_meta(_runner(connection), "lost_ms", str(site.high_water.now_ms()))
     finally:

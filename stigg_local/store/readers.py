@@ -16,8 +16,10 @@ from stigg_local.errors import ClientClosed
 from stigg_local.store.digest import COUNTER, CUSTOMER, GRANT, row_digest, row_sum, sum_bytes
 from stigg_local.store.seals import customer_corrupt
 
+# The catalog's seq is unverified: who compiles the catalog verifies it, and a wrong number costs only that.
 LOAD = (
-    f"SELECT {CUSTOMER}, seq, snapshot, numbers, log, digest, NULL FROM customer"
+    f"SELECT {CUSTOMER}, seq, snapshot, numbers, log, digest,"
+    " (SELECT seq FROM catalog_root WHERE environment = ?1) FROM customer"
     " WHERE environment = ?1 AND slot = ?2 AND customer_id = ?3"
     f" UNION ALL SELECT {COUNTER}, resource_id, feature_id, from_ms, to_ms, value, seq FROM usage_counter"
     " WHERE environment = ?1 AND customer_id = ?3"
@@ -31,18 +33,20 @@ class CustomerRows(NamedTuple):
     """What answers about a customer are computed from.
 
     Attributes:
-        seq: Number of the transaction that last changed the customer.
-        snapshot: As `put_customer` stored it.
+        seq: Number of the transaction that last changed the customer; 0 for one who was never there.
+        snapshot: As `put_customer` stored it; None for a customer who was verifiably never there.
         counters: (resource_id, feature_id, from_ms, to_ms, value), in key order.
         grants: Bodies of the credit grants, in the order of their ids.
         generation: The slot's value from before the rows were read.
+        catalog_seq: Number of the transaction that last changed the catalog, in the same state of the file.
     """
 
     seq: int
-    snapshot: bytes
+    snapshot: bytes | None
     counters: list[tuple[str, str, int, int, int]]
     grants: list[bytes]
     generation: int
+    catalog_seq: int
 
 
 def verified_rows(environment: str, customer_id: str, rows: list[Any], generation: int) -> CustomerRows:
@@ -55,7 +59,7 @@ def verified_rows(environment: str, customer_id: str, rows: list[Any], generatio
     if len(rows) == 1:
         if first[3] != _ZERO:
             raise customer_corrupt(customer_id, "a usage counter or credit grant")
-        return CustomerRows(first[1], first[2], counters, grants, generation)
+        return CustomerRows(first[1], first[2], counters, grants, generation, first[6] or 0)
     total = 0
     for row in rows[1:]:
         if row[0] == COUNTER:
@@ -66,7 +70,7 @@ def verified_rows(environment: str, customer_id: str, rows: list[Any], generatio
             grants.append(row[2])
     if first[3] != sum_bytes(total):
         raise customer_corrupt(customer_id, "a usage counter or credit grant")
-    return CustomerRows(first[1], first[2], counters, grants, generation)
+    return CustomerRows(first[1], first[2], counters, grants, generation, first[6] or 0)
 
 
 class Reader:
@@ -126,16 +130,22 @@ class Readers:
             with reader.lock:
                 reader.close()
 
-    def shut(self) -> list[Reader]:
-        """Wait for running statements, close every connection, and keep everybody out until `unshut`."""
+    def shut(self, timeout_s: float) -> tuple[list[Reader], bool]:
+        """Wait for running statements, close every connection, and keep everybody out until `unshut`.
+
+        Returns:
+            The readers that are shut, and whether these are all: a read that takes longer is left alone.
+        """
         self.registry_lock.acquire()
+        shut = []
         readers = list(self._all)
         for reader in readers:
-            reader.lock.acquire()
-            # A thread that forks inside its own read loses that read, not the others' locks.
-            with suppress(apsw.Error):
-                reader.close()
-        return readers
+            if reader.lock.acquire(timeout=timeout_s):
+                shut.append(reader)
+                # A thread that forks inside its own read loses that read, not the others' locks.
+                with suppress(apsw.Error):
+                    reader.close()
+        return shut, len(shut) == len(readers)
 
     def unshut(self, readers: list[Reader]) -> None:
         """Let everybody in again."""

@@ -102,7 +102,8 @@ def is_current(connection: apsw.Connection, path: str) -> bool:
     version = connection.pragma("user_version")
     assert isinstance(application_id, int)
     assert isinstance(version, int)
-    found: dict[Any, Any] = dict(connection.execute("SELECT name, sql FROM sqlite_schema").fetchall())
+    rows: list[Any] = connection.execute("SELECT name, sql FROM sqlite_schema").fetchall()
+    found = dict(rows)
     if application_id == 0 and version == 0 and not found:
         return False
     if application_id != APPLICATION_ID:
@@ -121,4 +122,6 @@ def is_current(connection: apsw.Connection, path: str) -> bool:
                 f"`{path}` does not have the schema it claims: `{name}` differs",
                 hint="restore the file from a backup",
             )
+    if version < 1:
+        raise StoreCorrupt(f"`{path}` has no schema version", hint="restore the file from a backup")
     return version == USER_VERSION

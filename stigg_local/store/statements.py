@@ -15,7 +15,8 @@ COUNTER_KEY = (
 )
 COUNTER = "SELECT value, seq, digest FROM usage_counter" + COUNTER_KEY
 PUT_COUNTER = (
-    "INSERT INTO usage_counter (environment, customer_id, resource_id, feature_id, from_ms, to_ms, value, seq,"
+    "INSERT INTO usage_counter (environment, customer_id, resource_id, feature_id, from_ms, to_ms,"
+    " value, seq,"
     " digest) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?)"
     " ON CONFLICT DO UPDATE SET value = excluded.value, seq = excluded.seq, digest = excluded.digest"
 )
@@ -24,7 +25,8 @@ GRANT = (
     "SELECT body, seq, digest FROM credit_grant WHERE environment = ? AND customer_id = ? AND grant_id = ?"
 )
 PUT_GRANT = (
-    "INSERT INTO credit_grant (environment, customer_id, grant_id, seq, body, digest) VALUES (?, ?, ?, ?, ?, ?)"
+    "INSERT INTO credit_grant (environment, customer_id, grant_id, seq, body, digest) VALUES (?, ?,"
+    " ?, ?, ?, ?)"
     " ON CONFLICT DO UPDATE SET seq = excluded.seq, body = excluded.body, digest = excluded.digest"
 )
 DELETE_NUMBERS = (
@@ -66,7 +68,8 @@ CATALOG_ITEM = (
     "SELECT body, seq, digest FROM catalog_item WHERE environment = ? AND kind = ? AND id = ? AND version = ?"
 )
 PUT_CATALOG_ITEM = (
-    "INSERT INTO catalog_item (environment, kind, id, version, seq, body, digest) VALUES (?, ?, ?, ?, ?, ?, ?)"
+    "INSERT INTO catalog_item (environment, kind, id, version, seq, body, digest) VALUES (?, ?, ?,"
+    " ?, ?, ?, ?)"
     " ON CONFLICT DO UPDATE SET seq = excluded.seq, body = excluded.body, digest = excluded.digest"
 )
 DELETE_CATALOG_ITEM = "DELETE FROM catalog_item WHERE environment = ? AND kind = ? AND id = ? AND version = ?"

@@ -18,9 +18,8 @@ from stigg_local.clock import Clock, SystemClock
 from stigg_local.errors import ClientClosed, StoreCorrupt, StoreError
 from stigg_local.store.commit import GroupCommit, Member
 from stigg_local.store.connection import is_damage, prepare_directory, store_error
-from stigg_local.store.digest import SLOT_COUNT
+from stigg_local.store.digest import CUSTOMER
 from stigg_local.store.gate import GATE
-from stigg_local.store.generation import is_in_flight
 from stigg_local.store.keeper import Keeper
 from stigg_local.store.preload import scan
 from stigg_local.store.quarantine import open_database
@@ -65,6 +64,7 @@ class Store:
         self._is_closed = False
         self._paused: Member | None = None
         self._shut: list[Reader] | None = None
+        self._is_at_rest = False
         self.upkeep = Upkeep(site, environment, self._readers, self._exclusively)
 
     # ------------------------------------------------------------------ opening and closing
@@ -85,28 +85,41 @@ class Store:
         key = (os.fspath(directory), filename, environment, clock_id)
         # The gate's lock: a fork must not happen while connections are being opened here.
         with GATE.lock:
+            if any(other._pid != getpid() for other in _open.values()):
+                # SQLite's tables of locks came along and are wrong here, also for a new connection.
+                raise _inherited()
             store = _open.get(key)
-            if store is not None and store._pid == getpid():
+            if store is not None:
                 store._references += 1
                 return store
-            site = Site(directory, filename, clock)
-            try:
-                open_database(site, environment)
-                store = cls(site, environment)
-            except apsw.Error as error:
-                site.close_locks()
-                raise store_error(error, site.path) from error
-            except BaseException:
-                site.close_locks()
-                raise
+            store = _open[key] = cls._make(directory, filename, environment, clock)
             store._key = key
-            _open[key] = store
             GATE.add(store)
         store._ensure_keeper()
         return store
 
+    @classmethod
+    def _make(cls, directory: Path, filename: str, environment: str, clock: Clock) -> "Store":
+        try:
+            site = Site(directory, filename, clock)
+        except OSError as error:
+            raise StoreError(
+                f"`{directory}` cannot be used: {error.strerror}", hint="make it a writable directory"
+            ) from error
+        try:
+            open_database(site, environment)
+            return cls(site, environment)
+        except apsw.Error as error:
+            site.close_locks()
+            raise store_error(error, site.path) from error
+        except BaseException:
+            site.close_locks()
+            raise
+
     def close(self) -> None:
         """Give the store back; the last one to do so closes its connections. No shared file is deleted."""
+        if self._pid != getpid():
+            return
         with GATE.lock:
             self._references -= 1
             if self._references > 0 or self._is_closed:
@@ -114,21 +127,21 @@ class Store:
             self._is_closed = True
             if self._key is not None and _open.get(self._key) is self:
                 del _open[self._key]
-            GATE.discard(self)
-        if self._pid != getpid():
-            return
         with self._keeper_lock:
             keeper, self._keeper = self._keeper, None
         if keeper is not None:
             keeper.stop()
-        paused = self._commit.close()
-        try:
-            self._writer.retire()
-            self.upkeep.end()
-            self._readers.end()
-            self._site.close_locks()
-        finally:
-            self._commit.resume(paused)
+        # Under the gate's lock again: a fork must not happen while connections are being closed.
+        with GATE.lock:
+            paused = self._commit.close()
+            try:
+                self._writer.retire()
+                self.upkeep.end()
+                self._readers.end()
+                self._site.close_locks()
+            finally:
+                self._commit.resume(paused)
+                GATE.discard(self)
 
     # ------------------------------------------------------------------ reading
 
@@ -137,17 +150,17 @@ class Store:
         """4096 numbers, mapped and shared by all processes: a customer's slot changes when he does."""
         return self._slots
 
-    def load_customer(self, customer_id: str) -> CustomerRows | None:
+    def load_customer(self, customer_id: str) -> CustomerRows:
         """Everything that answers about the customer are computed from, in one statement, verified.
 
         Returns:
-            The rows; None for a customer who was verifiably never there.
+            The rows; with `snapshot` None for a customer who was verifiably never there.
 
         Raises:
             StoreCorrupt: A digest is wrong, or the file lost rows that nobody has given up yet.
         """
         if getpid() != self._pid:
-            raise self._inherited()
+            raise _inherited()
         slot = crc32(customer_id.encode()) & 4095
         # Before the statement: a change that comes later shows in the slot.
         generation = self._slots[slot]
@@ -161,15 +174,14 @@ class Store:
                 rows = cursor.execute(LOAD, (self.environment, slot, customer_id)).fetchall()
             except apsw.Error as error:
                 raise self._read_failed(reader, error) from error
-        if rows:
+        if rows and rows[0][0] == CUSTOMER:
             return verified_rows(self.environment, customer_id, rows, generation)
-        self.read(lambda tx: self._verify_absent(tx, slot, customer_id))
-        return None
+        return self.read(lambda tx: self._absent(tx, slot, customer_id, generation))
 
     def read(self, fn: Callable[[Tx], T]) -> T:
         """Run `fn` on one consistent state of the file."""
         if getpid() != self._pid:
-            raise self._inherited()
+            raise _inherited()
         reader = self._reader()
         with reader.lock:
             try:
@@ -191,7 +203,7 @@ class Store:
     def _rows(self, ask: Callable[[Run], T]) -> T:
         """One statement without a transaction around it."""
         if getpid() != self._pid:
-            raise self._inherited()
+            raise _inherited()
         reader = self._reader()
         with reader.lock:
             try:
@@ -242,7 +254,7 @@ class Store:
             StoreError: The outcome is unknown; repeating the call with the same key is harmless.
         """
         if getpid() != self._pid:
-            raise self._inherited()
+            raise _inherited()
         if self._keeper is None:
             self._ensure_keeper()
         result: T = self._commit.write(Member(fn, operation, key, durability))
@@ -290,14 +302,20 @@ class Store:
 
     def before_fork_writes(self) -> None:
         """Let the running batch end and start no other."""
-        self._keeper_lock.acquire()
-        if not self._commit.is_led_by_caller():
-            self._paused = self._commit.pause(FORK_WAIT_S)
-        self._writer.retire()
+        self._is_at_rest = False
+        if self._commit.is_led_by_caller():
+            # A fork inside a command: it fails in both processes, and its key says what became of it.
+            self._writer.retire()
+            return
+        self._paused = self._commit.pause(FORK_WAIT_S)
+        if self._paused is not None:
+            self._writer.retire()
+            self._is_at_rest = True
 
     def before_fork_reads(self) -> None:
         """Let running reads end, close every connection, start no read."""
-        self._shut = self._readers.shut()
+        self._shut, is_whole = self._readers.shut(FORK_WAIT_S)
+        self._is_at_rest = self._is_at_rest and is_whole
 
     def after_fork_in_parent(self) -> None:
         """Go on."""
@@ -307,11 +325,9 @@ class Store:
             self._readers.unshut(shut)
         if paused is not None:
             self._commit.resume(paused)
-        self._keeper_lock.release()
 
     def after_fork_in_child(self) -> None:
         """Forget the parent's threads, locks and unfinished commands; connections are opened when used."""
-        is_clean = self._paused is not None
         self._shut = self._paused = None
         self._readers.reset()
         self._local = self._readers.local
@@ -320,7 +336,7 @@ class Store:
         self._site.close_locks()
         self._site.open_locks()
         self.upkeep.reset()
-        if is_clean:
+        if self._is_at_rest:
             # A store that did not come to rest in time stays the parent's.
             self._pid = getpid()
 
@@ -344,13 +360,14 @@ class Store:
         self._site.high_water.raise_to(position.high_water_ms)
         return Tx(cursor, self.environment, seq=position.seq, now_ms=self.now_ms())
 
-    def _verify_absent(self, tx: Tx, slot: int, customer_id: str) -> None:
+    def _absent(self, tx: Tx, slot: int, customer_id: str, generation: int) -> CustomerRows:
         if "lost_ms" in read_meta(tx.run):
             raise StoreCorrupt(
                 f"whether customer `{customer_id}` exists is not known: the file was set aside as damaged",
                 hint="restore a backup, or provision again and clear the mark",
             )
         verify_absent(tx.run, self.environment, slot, customer_id)
+        return CustomerRows(0, None, [], [], generation, tx.catalog_seq())
 
     def _read_failed(self, reader: Reader, error: apsw.Error) -> StoreError:
         self._note_sqlite(error)
@@ -363,11 +380,9 @@ class Store:
             self._site.mark.set_suspect(True)
         self.upkeep.note_sqlite(error)
 
-    def _inherited(self) -> ClientClosed:
-        return ClientClosed(
-            "the store was inherited by a process that was not made with `os.fork`",
-            hint="make a new client in this process, or fork through os.fork or multiprocessing",
-        )
 
-
-__all__ = ["SLOT_COUNT", "CustomerRows", "Store", "Tx", "is_in_flight"]
+def _inherited() -> ClientClosed:
+    return ClientClosed(
+        "the store was inherited by a process whose fork it could not see or not wait for",
+        hint="fork through os.fork or multiprocessing, or make the client after the fork",
+    )

@@ -41,6 +41,8 @@ class Writer:
         self._connection: apsw.Connection | None = None
         self._inode = 0
         self._synchronous = "FULL"
+        # Whether slots are in flight because of this process.
+        self._has_marked = False
 
     def run(self, batch: list[Member]) -> None:
         """Execute and settle every member; only an interrupt leaves members unsettled."""
@@ -112,6 +114,7 @@ class Writer:
     def _transaction(self, batch: list[Member]) -> None:
         queue = self._site.queue
         interrupt: BaseException | None = None
+        self._has_marked = False
         try:
             queue.acquire()
             connection = self.connection()
@@ -126,8 +129,9 @@ class Writer:
         finally:
             while True:
                 try:
-                    if queue.is_unsettled:
+                    if self._has_marked:
                         self._site.settle_left_over()
+                        self._has_marked = False
                     queue.release()
                     break
                 except (KeyboardInterrupt, SystemExit) as error:
@@ -165,12 +169,14 @@ class Writer:
             put_meta(run, "boot", anchor)
             site.stored_anchor = anchor
         slots = tx.all_slots_touched()
+        self._has_marked = True
         site.queue.set_unsettled(True)
         site.generation.mark_in_flight(slots)
         cursor.execute("COMMIT")
         site.mark.store_seq(seq)
         site.generation.settle(slots, seq)
         site.queue.set_unsettled(False)
+        self._has_marked = False
         return outcomes
 
     def _run_member(

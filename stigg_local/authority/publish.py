@@ -1,0 +1,184 @@
+"""Publishing a catalog: what is stored is compared with it and changed in one transaction.
+
+Laws: the same catalog twice changes nothing; published versions never change; a file named in a constructor is
+applied only if its content never was, so that old and new processes of a rolling deploy do not fight.
+"""
+
+import os
+from collections.abc import Mapping
+from typing import Any, Literal
+
+import msgspec
+from msgspec import Struct
+from msgspec.structs import replace
+
+from stigg_local.authority.authority import Authority
+from stigg_local.authority.catalog_diff import Change, Publish, plan_publish
+from stigg_local.authority.catalog_file import LoadedCatalog, file_hash, load
+from stigg_local.clock import new_id
+from stigg_local.core.catalog import CatalogFile
+from stigg_local.core.customer import Customer, Subscription, entitled_until
+from stigg_local.core.sources import Catalog
+from stigg_local.errors import CatalogInvalid, InvalidInput
+from stigg_local.store.catalog import ORDER_KIND, decode_item
+from stigg_local.store.store import Store
+from stigg_local.store.tx import Tx
+
+CatalogInput = str | os.PathLike[str] | Mapping[str, Any]
+
+_encode = msgspec.json.Encoder(order="deterministic").encode
+
+
+class Applied(Struct, frozen=True, kw_only=True, rename="camel"):
+    """What applying a catalog did.
+
+    Attributes:
+        changes: Every difference, in catalog order; empty where nothing changed.
+        migrated: Customers whose subscriptions were moved or derived again.
+    """
+
+    changes: tuple[Change, ...]
+    migrated: int = 0
+
+    def to_dict(self) -> dict[str, Any]:
+        """The same as JSON can hold it."""
+        return dict(msgspec.to_builtins(self))
+
+
+class CatalogSource(Struct, frozen=True, kw_only=True):
+    """A catalog that a constructor names, read only as far as needed."""
+
+    source: CatalogInput
+    environment: str
+    hash: str
+    loaded: LoadedCatalog | None
+
+    def apply(self, store: Store, authority: Authority) -> None:
+        """Apply it unless this content was applied before; an older one met again is ignored with a warning."""
+        files = store.read(lambda tx: tx.catalog_files())
+        if any(item[0] == self.hash for item in files):
+            if files[-1][0] != self.hash:
+                from stigg_local.log import logger
+
+                logger().warning(
+                    "an older catalog was ignored: a newer one was applied since",
+                    catalog=str(self.source)[:200],
+                    hint="to go back, apply it explicitly: stigg-local catalog apply",
+                )
+            return
+        apply(store, authority, self.loaded or load(self.source), migrate="new", once=True)
+
+
+def apply_once(catalog: CatalogInput, *, environment: str | None, is_new: bool) -> CatalogSource:
+    """Look at the catalog of a constructor: its hash alone where a store may know it, all of it for a new store.
+
+    Raises:
+        CatalogInvalid: It has mistakes.
+        InvalidInput: It is of another environment than the one asked for.
+    """
+    loaded = None
+    if is_new or isinstance(catalog, Mapping) or environment is None:
+        loaded = load(catalog)
+        if environment is None:
+            environment = loaded.catalog.environment
+    digest = file_hash(catalog) if loaded is None and not isinstance(catalog, Mapping) else None
+    return CatalogSource(
+        source=catalog,
+        environment=environment,
+        hash=digest if digest is not None else loaded.hash if loaded is not None else "",
+        loaded=loaded,
+    )
+
+
+def diff(store: Store, loaded: LoadedCatalog) -> Publish:
+    """What applying would change."""
+    return store.read(lambda tx: _plan(tx, loaded))
+
+
+def apply(
+    store: Store, authority: Authority, loaded: LoadedCatalog, *, migrate: Literal["new", "all"], once: bool = False
+) -> Applied:
+    """Publish a catalog in one transaction.
+
+    Args:
+        migrate: "new" leaves existing subscriptions on their versions; "all" moves them to the latest, for
+            entitlements and never for prices, what older publishes left behind included.
+        once: Do nothing where this content was applied before.
+
+    Raises:
+        CatalogInvalid: It tries to change what never changes, for example a feature's type.
+        InvalidInput: It is of another environment.
+    """
+    if loaded.catalog.environment != store.environment:
+        raise InvalidInput(
+            f"the catalog is of the environment `{loaded.catalog.environment}`, the store of `{store.environment}`",
+            hint="use one directory for each environment",
+        )
+
+    def work(tx: Tx) -> Applied:
+        if once and tx.catalog_file_applied(loaded.hash):
+            return Applied(changes=())
+        publish = _plan(tx, loaded)
+        if publish.problems:
+            raise CatalogInvalid(
+                f"the catalog changes what never changes: {publish.problems[0]}", problems=tuple(publish.problems)
+            )
+        for kind, item_id, version, record in publish.puts:
+            tx.put_catalog_item(kind, item_id, version, _encode(record).decode())
+        gone = set(publish.removed)
+        for kind, item_id, version, _ in tx.catalog_items():
+            if (kind, item_id) in gone:
+                tx.delete_catalog_item(kind, item_id, version)
+        order = _encode(_order(loaded.catalog)).decode()
+        if (ORDER_KIND, "catalog", 1, order) not in tx.catalog_items():
+            tx.put_catalog_item(ORDER_KIND, "catalog", 1, order)
+        tx.put_catalog_file(loaded.hash, loaded.name)
+        moved = 0
+        if publish.puts or gone or migrate == "all":
+            catalog = _compiled(tx)
+            moved = authority.derive_all(tx, catalog, lambda customer: _moved(customer, catalog, migrate, tx.now_ms))
+        return Applied(changes=tuple(publish.changes), migrated=moved)
+
+    return store.write(work, operation="applyCatalog", key=new_id())
+
+
+def _plan(tx: Tx, loaded: LoadedCatalog) -> Publish:
+    stored = [row for row in tx.catalog_items() if row[0] != ORDER_KIND]
+    return plan_publish(stored, loaded.catalog, file=loaded.name)
+
+
+def _compiled(tx: Tx) -> Catalog:
+    rows = [row for row in tx.catalog_items() if row[0] != ORDER_KIND]
+    return Catalog((kind, decode_item(kind, body)) for kind, _, _, body in rows)
+
+
+def _order(catalog: CatalogFile) -> dict[str, list[str]]:
+    return {
+        "feature": [item.id for item in catalog.features],
+        "creditCurrency": [item.id for item in catalog.credit_currencies],
+        "product": [item.id for item in catalog.products],
+        "plan": [item.id for item in catalog.plans],
+        "addon": [item.id for item in catalog.addons],
+        "coupon": [item.id for item in catalog.coupons],
+    }
+
+
+def _moved(customer: Customer, catalog: Catalog, migrate: str, now_ms: int) -> Customer:
+    if migrate != "all":
+        return customer
+    return replace(
+        customer, subscriptions=tuple(_latest(item, catalog, now_ms) for item in customer.subscriptions)
+    )
+
+
+def _latest(subscription: Subscription, catalog: Catalog, now_ms: int) -> Subscription:
+    """The subscription on the latest versions of its plan and add-ons; its prices stay."""
+    if entitled_until(subscription) <= now_ms:
+        return subscription
+    return replace(
+        subscription,
+        plan_version=catalog.latest.get(subscription.plan_id, subscription.plan_version),
+        addons=tuple(
+            replace(addon, version=catalog.latest.get(addon.addon_id, addon.version)) for addon in subscription.addons
+        ),
+    )

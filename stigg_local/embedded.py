@@ -1,0 +1,153 @@
+"""An authority and its reading side on one directory, as `Stigg(catalog=…)` and `Stigg(data_dir=…)` use them.
+
+It wires store, compiled catalog, replica and authority together, applies a catalog file at most once, and removes
+the temporary directory of a client without `data_dir`.
+"""
+
+import os
+import shutil
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import Any
+
+from msgspec import Struct
+
+from stigg_local.authority.authority import Authority
+from stigg_local.authority.publish import apply_once
+from stigg_local.clock import Clock
+from stigg_local.core.answer import CREDIT
+from stigg_local.core.entitlement import kind_of
+from stigg_local.core.sources import Catalog, CurrencyRef, FeatureRef
+from stigg_local.core.words import AccessDeniedReason
+from stigg_local.edge.replica import MEMORY_LIMIT_BYTES, Replica
+from stigg_local.errors import InvalidInput, StiggError, StoreError
+from stigg_local.store.catalog import CatalogReader
+from stigg_local.store.environment import remember_environment, stored_environment
+from stigg_local.store.store import Store
+
+DEFAULT_ENVIRONMENT = "production"
+
+
+class Known(Struct, frozen=True):
+    """What the catalog knows of an id: the type of its answers, and what they show of it."""
+
+    kind: str
+    feature: FeatureRef | None
+    currency: CurrencyRef | None
+
+
+class Embedded:
+    """The parts of an embedded client.
+
+    Attributes:
+        data_dir: The directory; a private one where the caller named none.
+        store, catalogs, replica, authority: The parts.
+        last_error: The last failure of a read, as text; None after a read that went well.
+    """
+
+    def __init__(
+        self,
+        *,
+        catalog: str | os.PathLike[str] | Mapping[str, Any] | None,
+        data_dir: Path | None,
+        environment: str | None,
+        clock: Clock,
+        memory_limit_bytes: int | None,
+    ) -> None:
+        self._temporary_pid: int | None = None
+        if memory_limit_bytes is not None and memory_limit_bytes < 1_000_000:
+            raise InvalidInput(f"memory_limit_bytes is `{memory_limit_bytes}`", hint="1,000,000 or more")
+        if data_dir is None:
+            import tempfile
+
+            data_dir = Path(tempfile.mkdtemp(prefix="stigg-local-"))
+            self._temporary_pid = os.getpid()
+        self.data_dir = data_dir
+        self.last_error: str | None = None
+        self.on_replaced: Callable[[], None] = lambda: None
+        try:
+            self._open(catalog, environment, clock, memory_limit_bytes or MEMORY_LIMIT_BYTES)
+        except BaseException:
+            self._remove_temporary()
+            raise
+
+    def _open(
+        self,
+        catalog: str | os.PathLike[str] | Mapping[str, Any] | None,
+        environment: str | None,
+        clock: Clock,
+        memory_limit_bytes: int,
+    ) -> None:
+        known = stored_environment(self.data_dir)
+        if catalog is None and known is None:
+            raise InvalidInput(
+                f"`{self.data_dir}` holds no catalog", hint='pass catalog="catalog.toml" the first time'
+            )
+        wanted = environment or known
+        if known is not None and wanted != known:
+            raise InvalidInput(
+                f"`{self.data_dir}` is of the environment `{known}`, not `{wanted}`",
+                hint="use one directory for each environment",
+            )
+        # The store is not opened, and so no directory is made, for a catalog that has mistakes.
+        source = None if catalog is None else apply_once(catalog, environment=wanted, is_new=known is None)
+        name = wanted or (DEFAULT_ENVIRONMENT if source is None else source.environment)
+        remember_environment(self.data_dir, name)
+        self.store = Store.open(self.data_dir, environment=name, clock=clock)
+        try:
+            self.catalogs = CatalogReader(self.store)
+            self.authority = Authority(self.store, self.catalogs)
+            self.replica = Replica(
+                self.store,
+                self.catalogs,
+                clock,
+                memory_limit_bytes=memory_limit_bytes,
+                repair=self.authority.repair,
+            )
+            if source is not None:
+                source.apply(self.store, self.authority)
+        except BaseException:
+            self.store.close()
+            raise
+
+    def close(self) -> None:
+        """Close the store; a temporary directory is removed by the process that made it."""
+        self.replica.drop()
+        self.store.close()
+        self._remove_temporary()
+
+    def catalog(self) -> Catalog:
+        """The compiled catalog, the last good one where the stored one cannot be read."""
+        try:
+            return self.replica.catalog()
+        except StoreError as error:
+            self.note(error)
+            return self.catalogs.last
+
+    def known(self, item_id: str) -> Known | None:
+        """What the catalog knows of a feature or a credit currency."""
+        catalog = self.catalog()
+        feature = catalog.features.get(item_id)
+        if feature is not None:
+            return Known(kind_of(feature), catalog.refs[item_id], None)
+        currency = catalog.currency_refs.get(item_id)
+        return None if currency is None else Known(CREDIT, None, currency)
+
+    def unanswered(self, kind: str | None, item_id: str) -> AccessDeniedReason:
+        """Why the catalog has no answer of that type for an id."""
+        if kind == CREDIT:
+            return AccessDeniedReason.EntitlementNotFound
+        if item_id in self.catalog().features:
+            return AccessDeniedReason.FeatureTypeMismatch
+        return AccessDeniedReason.FeatureNotFound
+
+    def note(self, error: StiggError) -> None:
+        """Remember a failed read for `status()`."""
+        self.last_error = str(error)
+
+    def _remove_temporary(self) -> None:
+        if self._temporary_pid == os.getpid():
+            self._temporary_pid = None
+            shutil.rmtree(self.data_dir, ignore_errors=True)
+
+
