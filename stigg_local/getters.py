@@ -224,7 +224,7 @@ class Getters:
         self._check_ids(customer_id, "feature", resource_id)
         if self._embedded is not None:
             try:
-                return self._embedded.replica.state(customer_id, resource_id or "", include_credits=include_credits)
+                return self._embedded.replica.state(customer_id, _resource(resource_id), include_credits=include_credits)
             except StoreError as error:
                 self._embedded.note(error)
         return self._fallback_state(include_credits=include_credits)
@@ -261,7 +261,7 @@ class Getters:
         if self._embedded is not None:
             try:
                 found = self._embedded.replica.answer(
-                    kind, customer_id, feature_id, resource_id or "", requested_usage, values
+                    kind, customer_id, feature_id, _resource(resource_id), requested_usage, values
                 )
                 if found is not None:
                     return found
@@ -342,6 +342,11 @@ class Getters:
                     code="InvalidArgumentError",
                     hint="pass the id as a str",
                 )
+
+
+def _resource(resource_id: str | None) -> str:
+    """The resource as `core` names it: empty for none. An empty id is an unknown one, which no resource has."""
+    return "" if resource_id is None else resource_id or "\0"
 
 
 def _values(requested: object) -> tuple[str, ...]:

@@ -68,7 +68,6 @@ class Replica:
         self._bytes = 0
         self._compact: dict[str, CustomerRows] = {}
         self._compact_seen: memoryview | None = None
-        self._compact_catalog_seq = 0
 
     def after_fork(self) -> None:
         """In a child: a lock that another thread held at the fork is never released."""
@@ -146,12 +145,13 @@ class Replica:
     def preload(self) -> int:
         """Read every customer into memory in compact form; returns how many."""
         compact: dict[str, CustomerRows] = {}
-        catalog_seq = self._store.catalog_seq()
+        # In this order: a customer or a catalog that changes later shows in the slots.
         seen = memoryview(bytes(self._store.generation)).cast("Q")
+        self.catalog()
         for customer_id, rows in self._store.load_all():
             compact[customer_id] = rows
         with self._lock:
-            self._compact, self._compact_seen, self._compact_catalog_seq = compact, seen, catalog_seq
+            self._compact, self._compact_seen = compact, seen
         return len(compact)
 
     def drop(self, customer_id: str | None = None) -> None:
@@ -199,7 +199,8 @@ class Replica:
         return held
 
     def _load(self, customer_id: str) -> Held:
-        slot = slot_of(customer_id)
+        # What is no id can be nobody's, and may not even have an encoding.
+        slot = slot_of(customer_id) if is_id(customer_id) else 0
         # Before anything is read: a change that comes later shows in the slot.
         generation = self._store.generation[slot]
         rows = self._compact_rows(customer_id, slot)
@@ -208,8 +209,7 @@ class Replica:
         if rows is None:
             held: Held = (slot, generation, {}, {}, None, self.catalog())
         else:
-            seq = rows.catalog_seq if rows.catalog_seq else self._compact_catalog_seq
-            held = (slot, generation, {}, {}, _view(rows), self._catalogs.at(seq))
+            held = (slot, generation, {}, {}, _view(rows), self._catalogs.at(rows.catalog_seq))
         if is_in_flight(generation):
             return held
         with self._lock:
@@ -250,7 +250,9 @@ class Replica:
         return (valid_until_ms - (now_ms - wall_ms(self._clock))) / 1000
 
 
-def _view(rows: CustomerRows) -> CustomerView:
+def _view(rows: CustomerRows) -> CustomerView | None:
+    if rows.snapshot is None:
+        return None
     snapshot = _snapshot_decoder.decode(rows.snapshot)
     counters = {(row[0], row[1], row[2], row[3]): row[4] for row in rows.counters}
     return CustomerView(snapshot, counters, tuple(_grant_decoder.decode(body) for body in rows.grants))

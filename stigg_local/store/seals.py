@@ -146,7 +146,7 @@ class Seals:
         """The customer's seal after checking that no counter or grant is missing or changed."""
         seal = self.customer(customer_id)
         if not seal.numbers_verified:
-            if self.sum_of(customer_id, COUNTER_ROWS, GRANT_ROWS) != seal.numbers:
+            if self.sum_of(customer_id, COUNTER_ROWS, GRANT_ROWS) != seal.numbers & MASK:
                 raise customer_corrupt(customer_id, "a usage counter or credit grant")
             seal.numbers_verified = True
         return seal
@@ -154,7 +154,7 @@ class Seals:
     def verify_log(self, customer_id: str) -> None:
         """Check that no measurement, ledger row or record is missing or changed."""
         seal = self.customer(customer_id)
-        if self.log_sum(customer_id) != seal.log:
+        if self.log_sum(customer_id) != seal.log & MASK:
             raise customer_corrupt(customer_id, "the log")
 
     def log_sum(self, customer_id: str) -> int:

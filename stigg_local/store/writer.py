@@ -48,7 +48,7 @@ class Writer:
         """Execute and settle every member; only an interrupt leaves members unsettled."""
         for is_last in (False, True):
             try:
-                self._transaction(batch)
+                self._transaction(batch, is_again=is_last)
                 return
             except apsw.Error as error:
                 self._on_error(error)
@@ -111,7 +111,7 @@ class Writer:
             error.__cause__ = cause
             member.settle(None, error)
 
-    def _transaction(self, batch: list[Member]) -> None:
+    def _transaction(self, batch: list[Member], *, is_again: bool) -> None:
         queue = self._site.queue
         interrupt: BaseException | None = None
         self._has_marked = False
@@ -119,6 +119,10 @@ class Writer:
             queue.acquire()
             connection = self.connection()
             try:
+                if is_again:
+                    # What an unsynced log brought back is written once more, into the database, and synced
+                    # there: a second sync of the log would say yes to pages that the first one lost.
+                    connection.wal_checkpoint(mode=apsw.SQLITE_CHECKPOINT_FULL)
                 outcomes = self._commit(connection, batch)
             except BaseException:
                 # Whatever state it is in: a close rolls back what was not committed.
