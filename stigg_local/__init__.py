@@ -4,8 +4,8 @@ from stigg_local.client import Stigg
 from stigg_local.core.answer import (
     BooleanEntitlement,
     CreditEntitlement,
-    EntitlementsState,
     Entitlement,
+    EntitlementsState,
     EnumEntitlement,
     MeteredEntitlement,
     NumericEntitlement,

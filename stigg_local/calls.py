@@ -137,5 +137,3 @@ def _dimensions(value: object) -> dict[str, str | int | float | bool] | None:
                 hint="names are text; values are text, numbers or booleans",
             )
     return dict(value)
-
-

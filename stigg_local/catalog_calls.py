@@ -59,7 +59,8 @@ class CatalogCalls:
     def show(self) -> dict[str, Any]:
         """The catalog in force: latest versions, in catalog order, as JSON can hold it."""
         catalog = self._embedded.catalog()
-        plans, addons = [], []
+        plans: list[dict[str, Any]] = []
+        addons: list[dict[str, Any]] = []
         for package_id, version in catalog.latest.items():
             package = catalog.packages[package_id, version].version
             body = msgspec.to_builtins(package.package, str_keys=True) | {"version": version}

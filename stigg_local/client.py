@@ -18,6 +18,7 @@ from stigg_local.listeners import Listeners
 
 if TYPE_CHECKING:
     from stigg_local.aio import AsyncStigg
+    from stigg_local.catalog_calls import CatalogCalls
     from stigg_local.core.result import (
         CreditGrantResult,
         PromotionalResult,
@@ -98,14 +99,14 @@ class Stigg(Getters):
         self._time = self._clock.time
         self._embedded: Embedded | None = None
         if fallback_file is not None:
-            from stigg_local.edge.fallback_file import FallbackFile
+            from stigg_local.edge import fallback_file as files
 
-            self._fallback_file = FallbackFile(fallback_file)
+            self._fallback_file = files.FallbackFile(fallback_file)
         try:
             if not offline:
-                from stigg_local.embedded import Embedded
+                from stigg_local import embedded
 
-                self._embedded = Embedded(
+                self._embedded = embedded.Embedded(
                     catalog=catalog,
                     data_dir=None if data_dir is None else Path(data_dir),
                     environment=environment,
@@ -131,11 +132,12 @@ class Stigg(Getters):
     def wait_for_initialization(self, timeout: float | None = None) -> Self:
         """Return when answers are available.
 
-        An embedded or offline client has them when its constructor returns.
+        An embedded or offline client has them when its constructor returns, so `timeout` is not needed there.
 
         Raises:
             ClientClosed: The client is closed.
         """
+        del timeout
         self._check_open()
         return self
 
@@ -167,16 +169,16 @@ class Stigg(Getters):
     @property
     def aio(self) -> "AsyncStigg":
         """Awaitable twins of every call that does I/O: `await client.aio.report_usage(…)`."""
-        from stigg_local.aio import AsyncStigg
+        from stigg_local import aio
 
-        return AsyncStigg(self)
+        return aio.AsyncStigg(self)
 
     @property
     def catalog(self) -> "CatalogCalls":
         """`apply`, `diff`, `validate` and `show` of the catalog."""
-        from stigg_local.catalog_calls import CatalogCalls
+        from stigg_local import catalog_calls
 
-        return CatalogCalls(self._authority("catalog"))
+        return catalog_calls.CatalogCalls(self._authority("catalog"))
 
     def status(self) -> "Status":
         """What state the client is in; never raises."""
@@ -199,11 +201,11 @@ class Stigg(Getters):
         self,
         customer_id: str,
         *,
-        name: str | None | Unset = UNSET,
-        email: str | None | Unset = UNSET,
-        coupon_id: str | None | Unset = UNSET,
-        subscription_params: Mapping[str, Any] | None | Unset = UNSET,
-        metadata: Mapping[str, str] | None | Unset = UNSET,
+        name: str | Unset | None = UNSET,
+        email: str | Unset | None = UNSET,
+        coupon_id: str | Unset | None = UNSET,
+        subscription_params: Mapping[str, Any] | Unset | None = UNSET,
+        metadata: Mapping[str, str] | Unset | None = UNSET,
         idempotency_key: str | None = None,
     ) -> "ProvisionCustomerResult":
         """Make a customer, or patch one that exists, with a first subscription.
@@ -225,7 +227,12 @@ class Stigg(Getters):
         from stigg_local import calls
 
         command = calls.provision_customer(
-            customer_id, name=name, email=email, coupon_id=coupon_id, subscription=subscription_params, metadata=metadata
+            customer_id,
+            name=name,
+            email=email,
+            coupon_id=coupon_id,
+            subscription=subscription_params,
+            metadata=metadata,
         )
         authority = self._authority("provision_customer").authority
         result = authority.provision_customer(command, key=idempotency_key)

@@ -149,5 +149,3 @@ class Embedded:
         if self._temporary_pid == os.getpid():
             self._temporary_pid = None
             shutil.rmtree(self.data_dir, ignore_errors=True)
-
-

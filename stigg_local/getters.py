@@ -16,8 +16,8 @@ from stigg_local.core.answer import (
     NUMERIC,
     BooleanEntitlement,
     CreditEntitlement,
-    EntitlementsState,
     Entitlement,
+    EntitlementsState,
     EnumEntitlement,
     MeteredEntitlement,
     NumericEntitlement,
@@ -89,10 +89,15 @@ class Getters:
                     return cast(Entitlement, requested)
         except (KeyError, TypeError, IndexError):
             pass
+        del dimensions
         return self._ask(None, customer_id, feature_id, resource_id, requested_usage, requested_values, fallback)
 
     def get_boolean_entitlement(
-        self, customer_id: str, feature_id: str, resource_id: str | None = None, fallback: FallbackInput = None
+        self,
+        customer_id: str,
+        feature_id: str,
+        resource_id: str | None = None,
+        fallback: FallbackInput = None,
     ) -> BooleanEntitlement:
         """Access to a boolean feature; as `get_entitlement`.
 
@@ -107,12 +112,14 @@ class Getters:
                 return cast(BooleanEntitlement, answer)
         except (KeyError, TypeError, IndexError):
             pass
-        return cast(
-            BooleanEntitlement, self._ask(BOOLEAN, customer_id, feature_id, resource_id, 0, (), fallback)
-        )
+        return cast(BooleanEntitlement, self._ask(BOOLEAN, customer_id, feature_id, resource_id, 0, (), fallback))
 
     def get_numeric_entitlement(
-        self, customer_id: str, feature_id: str, resource_id: str | None = None, fallback: FallbackInput = None
+        self,
+        customer_id: str,
+        feature_id: str,
+        resource_id: str | None = None,
+        fallback: FallbackInput = None,
     ) -> NumericEntitlement:
         """The number that the plan sets; as `get_boolean_entitlement`."""
         try:
@@ -124,9 +131,7 @@ class Getters:
                 return cast(NumericEntitlement, answer)
         except (KeyError, TypeError, IndexError):
             pass
-        return cast(
-            NumericEntitlement, self._ask(NUMERIC, customer_id, feature_id, resource_id, 0, (), fallback)
-        )
+        return cast(NumericEntitlement, self._ask(NUMERIC, customer_id, feature_id, resource_id, 0, (), fallback))
 
     def get_metered_entitlement(
         self,
@@ -177,7 +182,8 @@ class Getters:
         except (KeyError, TypeError, IndexError):
             pass
         return cast(
-            EnumEntitlement, self._ask(ENUM, customer_id, feature_id, resource_id, 0, requested_values, fallback)
+            EnumEntitlement,
+            self._ask(ENUM, customer_id, feature_id, resource_id, 0, requested_values, fallback),
         )
 
     def get_credit_entitlement(
@@ -224,7 +230,9 @@ class Getters:
         self._check_ids(customer_id, "feature", resource_id)
         if self._embedded is not None:
             try:
-                return self._embedded.replica.state(customer_id, _resource(resource_id), include_credits=include_credits)
+                return self._embedded.replica.state(
+                    customer_id, _resource(resource_id), include_credits=include_credits
+                )
             except StoreError as error:
                 self._embedded.note(error)
         return self._fallback_state(include_credits=include_credits)
@@ -233,11 +241,14 @@ class Getters:
         self, customer_id: str, resource_id: str | None = None, *, include_credits: bool = False
     ) -> list[Entitlement]:
         """The list of `get_entitlements_state`."""
-        return list(self.get_entitlements_state(customer_id, resource_id, include_credits=include_credits).entitlements)
+        return list(
+            self.get_entitlements_state(customer_id, resource_id, include_credits=include_credits).entitlements
+        )
 
     def reload_entitlements(self, customer_id: str, resource_id: str | None = None) -> None:
         """Drop what is held in memory of the customer, so that the next read reads the file. Offline: nothing."""
         self._check_open()
+        self._check_ids(customer_id, "feature", resource_id)
         if self._embedded is not None:
             self._embedded.replica.drop(customer_id)
 
@@ -277,7 +288,7 @@ class Getters:
         if kind is None and refs is not None:
             kind = refs.kind
         return fallback_answer(
-            chosen or self._configured(CREDIT if kind == CREDIT else kind, feature_id),
+            chosen or self._configured(kind, feature_id),
             kind=kind,
             feature=None if refs is None else refs.feature,
             currency=None if refs is None else refs.currency,
@@ -310,8 +321,8 @@ class Getters:
         sets = [fallbacks for fallbacks in (self._fallbacks, followed) if fallbacks is not None]
         features = {key: value for fallbacks in sets for key, value in fallbacks.features.items()}
         credits = {key: value for fallbacks in sets for key, value in fallbacks.credits.items()}
-        asked = [(None, key, value) for key, value in features.items()]
-        asked += [(CREDIT, key, value) for key, value in credits.items() if include_credits]  # type: ignore[misc]
+        asked: list[tuple[str | None, str, Fallback]] = [(None, key, value) for key, value in features.items()]
+        asked += [(CREDIT, key, value) for key, value in credits.items() if include_credits]
         answers: list[Entitlement] = []
         for kind, key, value in asked:
             refs = None if self._embedded is None else self._embedded.known(key)

@@ -74,7 +74,7 @@ class Listeners:
         for listener in self._listeners.get(event, ()):
             try:
                 listener(data)
-            except Exception:  # noqa: BLE001 - a listener's failure is its own
+            except Exception:
                 if id(listener) not in self._failed:
                     self._failed.add(id(listener))
                     from stigg_local.log import logger

@@ -93,9 +93,7 @@ def modules(package: Path = PACKAGE) -> list[Module]:
     for path in sorted(package.rglob("*.py")):
         parts = [package.name, *path.relative_to(package).with_suffix("").parts]
         is_package = parts[-1] == "__init__"
-        found.append(
-            Module(".".join(parts[:-1] if is_package else parts), path.read_text("utf-8"), is_package)
-        )
+        found.append(Module(".".join(parts[:-1] if is_package else parts), path.read_text("utf-8"), is_package))
     return found
 
 
@@ -174,11 +172,7 @@ def core_is_pure(module: Module) -> Iterator[str]:
         if not allowed:
             yield f"{module.name}:{found.line}: core imports `{found.target}`"
     for node in ast.walk(ast.parse(module.text)):
-        if (
-            isinstance(node, ast.Call)
-            and isinstance(node.func, ast.Name)
-            and node.func.id in CORE_BANNED_CALLS
-        ):
+        if isinstance(node, ast.Call) and isinstance(node.func, ast.Name) and node.func.id in CORE_BANNED_CALLS:
             yield f"{module.name}:{node.lineno}: core calls `{node.func.id}`"
 
 
@@ -379,9 +373,7 @@ def test_a_planted_breach_is_found(rule: Callable[[Module], Iterator[str]], name
         (no_toy_words, "client", "# The method `todos` of a customer's task list."),
     ],
 )
-def test_what_the_rule_allows_is_left_alone(
-    rule: Callable[[Module], Iterator[str]], name: str, text: str
-) -> None:
+def test_what_the_rule_allows_is_left_alone(rule: Callable[[Module], Iterator[str]], name: str, text: str) -> None:
     assert 0 == breaches(rule, name, text)
 
 

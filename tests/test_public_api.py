@@ -19,9 +19,7 @@ from stigg_local.cli.main import main as command_line
 PACKAGE = Path(stigg_local.__file__).parent
 ROOT = Path(__file__).parents[1]
 # What a user has without this package; a path in front of a name is the virtual environment's.
-KNOWN_COMMANDS = frozenset(
-    {"cat", "cd", "cp", "echo", "git", "mkdir", "pip", "python", "python3", "stigg-local"}
-)
+KNOWN_COMMANDS = frozenset({"cat", "cd", "cp", "echo", "git", "mkdir", "pip", "python", "python3", "stigg-local"})
 RUNNABLE = "<!-- runnable -->"
 
 
@@ -45,9 +43,7 @@ def blocks(markdown: str) -> Iterator[Block]:
             start = number
         else:
             above = lines[start - 1] if start else ""
-            yield Block(
-                lines[start][3:].strip(), "\n".join(lines[start + 1 : number]) + "\n", start + 1, above
-            )
+            yield Block(lines[start][3:].strip(), "\n".join(lines[start + 1 : number]) + "\n", start + 1, above)
             start = None
     assert start is None, f"the code fence of line {start} is never closed"
 
@@ -178,9 +174,7 @@ def test_the_readmes_commands_are_known(subtests: pytest.Subtests) -> None:
 
 
 def test_a_planted_command_is_unknown() -> None:
-    shell = (
-        "python3 -m venv .venv && .venv/bin/stigg-local demo  # the tour\nstigg-locl demo | A=1 frobnicate\n"
-    )
+    shell = "python3 -m venv .venv && .venv/bin/stigg-local demo  # the tour\nstigg-locl demo | A=1 frobnicate\n"
     assert ["stigg-locl", "frobnicate"] == unknown_commands(shell)
     assert ["stigg-local no-such-command"] == unknown_commands("stigg-local no-such-command")
 

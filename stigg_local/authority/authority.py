@@ -83,11 +83,11 @@ class ProvisionCustomer(Struct, frozen=True, kw_only=True):
     """A customer to provision; `subscription` is absent, None or a command of its own."""
 
     customer_id: str
-    name: str | None | Unset = UNSET
-    email: str | None | Unset = UNSET
-    coupon_id: str | None | Unset = UNSET
-    metadata: dict[str, str] | None | Unset = UNSET
-    subscription: ProvisionSubscription | None | Unset = UNSET
+    name: str | Unset | None = UNSET
+    email: str | Unset | None = UNSET
+    coupon_id: str | Unset | None = UNSET
+    metadata: dict[str, str] | Unset | None = UNSET
+    subscription: ProvisionSubscription | Unset | None = UNSET
 
 
 class Authority:
@@ -128,7 +128,8 @@ class Authority:
                 provisioned = provision(customer, catalog, ask, now_ms=tx.now_ms, new_id=new_short_id)
                 customer = provisioned.customer
                 tx.put_subscription_owner(provisioned.subscription.id, customer.id)
-            self._put_customer(tx, catalog, customer, provisioned and _heirs(provisioned))
+            heirs = None if provisioned is None else _heirs(provisioned)
+            self._put_customer(tx, catalog, customer, heirs)
             return ProvisionCustomerResult(
                 customer=customer_result(customer),
                 subscription_decision_strategy=strategy,
@@ -138,7 +139,13 @@ class Authority:
             )
 
         reply = self._run(
-            "provisionCustomer", key, command.customer_id, command, decide, ProvisionCustomerResult, scrub=_without_identity
+            "provisionCustomer",
+            key,
+            command.customer_id,
+            command,
+            decide,
+            ProvisionCustomerResult,
+            scrub=_without_identity,
         )
         return self._with_identity(reply)
 
@@ -160,9 +167,7 @@ class Authority:
             self._put_customer(tx, catalog, provisioned.customer, _heirs(provisioned))
             return ProvisionSubscriptionResult(
                 status="Success",
-                subscription=_subscription(
-                    catalog, provisioned.customer, provisioned.subscription.id, tx.now_ms
-                ),
+                subscription=_subscription(catalog, provisioned.customer, provisioned.subscription.id, tx.now_ms),
             )
 
         return self._run(
@@ -406,9 +411,7 @@ class Authority:
         customer = self._store.read(lambda tx: self._customer(tx, reply.customer.id))
         return replace(
             reply,
-            customer=replace(
-                reply.customer, name=customer.name, email=customer.email, metadata=customer.metadata
-            ),
+            customer=replace(reply.customer, name=customer.name, email=customer.email, metadata=customer.metadata),
         )
 
     def _customer(self, tx: Tx, customer_id: str) -> Customer:
@@ -502,14 +505,14 @@ def _heirs(provisioned: Any) -> dict[str, str]:
 def _subscription(catalog: Catalog, customer: Customer, subscription_id: str, now_ms: int) -> SubscriptionResult:
     subscription = next(item for item in customer.subscriptions if item.id == subscription_id)
     package = catalog.packages[subscription.plan_id, subscription.plan_version].version.package
-    return subscription_result(
-        subscription, customer_id=customer.id, pricing_type=package.pricing_type, now_ms=now_ms
-    )
+    return subscription_result(subscription, customer_id=customer.id, pricing_type=package.pricing_type, now_ms=now_ms)
 
 
 def _customer_not_found(customer_id: str) -> NotFound:
     return NotFound(
-        f"customer `{customer_id}` does not exist", code="CustomerNotFound", hint="provision_customer makes one"
+        f"customer `{customer_id}` does not exist",
+        code="CustomerNotFound",
+        hint="provision_customer makes one",
     )
 
 
@@ -552,4 +555,3 @@ def _created(command: ReportUsage, now_ms: int) -> int:
 def _same_sources(snapshot: bytes, derived: bytes) -> bool:
     old, new = (_snapshot_decoder.decode(raw) for raw in (snapshot, derived))
     return replace(old, as_of_ms=0) == replace(new, as_of_ms=0)
-

@@ -186,9 +186,7 @@ def _check_settings(
             if settings.subscription_start_plan_id is None:
                 draft.report(settings, field, "TRIAL_PERIOD names the plan to try", needs=needs)
             elif (
-                start is not None
-                and start.default_trial_config is None
-                and draft.sound(start, "default_trial_config")
+                start is not None and start.default_trial_config is None and draft.sound(start, "default_trial_config")
             ):
                 message = f"TRIAL_PERIOD needs a plan with a defaultTrialConfig; `{shown(start.id)}` has none"
                 draft.report(settings, field, message, needs=needs)
@@ -209,9 +207,7 @@ def _journey_plan(
         draft.unknown(settings, field, name, plans, "a plan", code="PlanNotFound")
         return None
     if product_id is not None and plan.product_id != product_id and draft.sound(plan, "product_id"):
-        draft.report(
-            settings, field, f"`{shown(name)}` is a plan of another product, `{shown(plan.product_id)}`"
-        )
+        draft.report(settings, field, f"`{shown(name)}` is a plan of another product, `{shown(plan.product_id)}`")
         return None
     if plan.status != "PUBLISHED" and draft.sound(plan, "status"):
         draft.report(settings, field, f"`{shown(name)}` is {plan.status}, so nobody can start on it")
@@ -284,11 +280,7 @@ def _check_plan(
                 needs=("status",),
                 entry=name,
             )
-        if (
-            addon.pricing_type == "CUSTOM"
-            and plan.pricing_type == "PAID"
-            and draft.sound(addon, "pricing_type")
-        ):
+        if addon.pricing_type == "CUSTOM" and plan.pricing_type == "PAID" and draft.sound(addon, "pricing_type"):
             message = "is a CUSTOM add-on, which only a CUSTOM plan can have"
             draft.report(plan, "compatible_addon_ids", message, needs=("pricing_type",), entry=name)
     if plan.pricing_type == "FREE":
@@ -363,9 +355,7 @@ def _check_coupon(draft: Draft, coupon: Coupon) -> None:
         currencies.add(amount.currency)
     if coupon.once and coupon.duration_in_months is not None:
         message = "a coupon for one invoice has no duration"
-        draft.report(
-            coupon, "duration_in_months", message, hint="state once or durationInMonths", needs=("once",)
-        )
+        draft.report(coupon, "duration_in_months", message, hint="state once or durationInMonths", needs=("once",))
 
 
 def _check_entity_type(draft: Draft, entity_type: EntityType) -> None:

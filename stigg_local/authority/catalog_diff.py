@@ -162,9 +162,7 @@ def _with_inherited(plan: Plan, plans: Mapping[str, Plan]) -> PackageVersion:
         new = [item for item in base.entitlements if item.feature_id not in features]
         entitlements += [Inherited(plan_id=base.id, entitlement=item) for item in new]
         features |= {item.feature_id for item in new}
-        new_credits = [
-            item for item in base.credit_entitlements if (item.currency_id, item.cadence) not in cadences
-        ]
+        new_credits = [item for item in base.credit_entitlements if (item.currency_id, item.cadence) not in cadences]
         credit_entitlements += [InheritedCredit(plan_id=base.id, entitlement=item) for item in new_credits]
         cadences |= {(item.currency_id, item.cadence) for item in new_credits}
     return PackageVersion(
@@ -172,9 +170,7 @@ def _with_inherited(plan: Plan, plans: Mapping[str, Plan]) -> PackageVersion:
     )
 
 
-def _put_package(
-    publish: Publish, item: Item, before: tuple[int, Record] | None, record: PackageVersion
-) -> None:
+def _put_package(publish: Publish, item: Item, before: tuple[int, Record] | None, record: PackageVersion) -> None:
     version = 1 if before is None else before[0] + 1
     if before is not None and before[1] == msgspec.structs.replace(record, version=before[0]):
         return
@@ -185,9 +181,7 @@ def _put_package(
     publish.changes.append(Change(action=action, kind=item[0], id=item[1], version=version, fields=fields))
 
 
-def _put_item(
-    publish: Publish, item: Item, before: tuple[int, Record] | None, record: Record, file: str
-) -> None:
+def _put_item(publish: Publish, item: Item, before: tuple[int, Record] | None, record: Record, file: str) -> None:
     if before is None:
         publish.puts.append((*item, ITEM_VERSION, record))
         publish.changes.append(Change(action="added", kind=item[0], id=item[1]))
@@ -197,9 +191,7 @@ def _put_item(
         return
     publish.problems.extend(_fixed_problems(item, old, record, file))
     publish.puts.append((*item, version, record))
-    publish.changes.append(
-        Change(action="changed", kind=item[0], id=item[1], fields=differences(old, record))
-    )
+    publish.changes.append(Change(action="changed", kind=item[0], id=item[1], fields=differences(old, record)))
 
 
 def _fixed_problems(item: Item, old: Record, new: Record, file: str) -> Iterator[Problem]:
@@ -219,9 +211,7 @@ def _fixed_problems(item: Item, old: Record, new: Record, file: str) -> Iterator
 
 
 def _told(value: object) -> str:
-    return shown(
-        str(value).lower() if isinstance(value, bool) else msgspec.json.encode(value).decode().strip('"')
-    )
+    return shown(str(value).lower() if isinstance(value, bool) else msgspec.json.encode(value).decode().strip('"'))
 
 
 def _remove(publish: Publish, item: Item, versions: Mapping[int, Record], *, is_referred: bool) -> None:

@@ -17,9 +17,9 @@ from msgspec import Struct
 
 from stigg_local.authority.catalog_check import check
 from stigg_local.authority.catalog_draft import Draft, Mistake, Problem, shown
-from stigg_local.authority.catalog_lines import Keys, json_lines, line_of, toml_lines
 from stigg_local.authority.catalog_shape import read_catalog
 from stigg_local.core.catalog import CatalogFile
+from stigg_local.core.source_lines import Keys, end_of, json_lines, line_of, sentence, toml_lines, toml_place
 from stigg_local.errors import CatalogInvalid, InvalidInput
 
 __all__ = ["FILE_SIZE_MAX", "LoadedCatalog", "Problem", "Source", "file_hash", "load", "validate"]
@@ -31,10 +31,6 @@ SUFFIXES = (".toml", ".json")
 
 Source = str | os.PathLike[str] | Mapping[str, Any]
 
-_TOML_PLACE = re.compile(r" \(at (?:line (\d+), column (\d+)|end of document)\)$")
-# How the parser writes the parts of a dotted key.
-_NAME_TUPLE = re.compile(r"\((?:'[^']*',? ?)+\)")
-_NAME = re.compile(r"'([^']*)'")
 # Longer than `int` reads; a plain ValueError of the parser names no place.
 _HUGE_NUMBER = re.compile(rf"[0-9_]{{{DIGITS_MAX},}}")
 
@@ -104,9 +100,7 @@ class _Unreadable(Exception):
         hint: str | None = None,
     ) -> None:
         super().__init__(message)
-        self.problem = Problem(
-            file=file, line=line, path="", id=None, message=message, hint=hint, column=column
-        )
+        self.problem = Problem(file=file, line=line, path="", id=None, message=message, hint=hint, column=column)
 
 
 def _read(source: Source) -> tuple[LoadedCatalog | None, list[Problem]]:
@@ -143,9 +137,7 @@ def _read_file(path: str | os.PathLike[str]) -> tuple[LoadedCatalog | None, list
         source, has_duplicates = _parsed_json(text, file)
         duplicates = json_lines(text)[1] if has_duplicates else []
     if not isinstance(source, Mapping):
-        raise _Unreadable(
-            file, "the file does not hold an object", line=1, hint='it begins with {"schema": 1, …'
-        )
+        raise _Unreadable(file, "the file does not hold an object", line=1, hint='it begins with {"schema": 1, …')
     draft = read_catalog(source)
     for keys in duplicates:
         _report_duplicate(draft, keys)
@@ -214,9 +206,7 @@ def _bytes_of(path: str | os.PathLike[str]) -> bytes:
         reason = error.strerror if isinstance(error, OSError) and error.strerror else str(error)
         raise _Unreadable(file, f"cannot be read: {shown(reason.lower())}") from None
     if len(content) > FILE_SIZE_MAX:
-        raise _Unreadable(
-            file, f"is larger than {FILE_SIZE_MAX // 1024 // 1024} MiB, the most that a catalog may be"
-        )
+        raise _Unreadable(file, f"is larger than {FILE_SIZE_MAX // 1024 // 1024} MiB, the most that a catalog may be")
     return content
 
 
@@ -226,9 +216,7 @@ def _text_of(content: bytes, file: str) -> str:
     except UnicodeDecodeError as error:
         line = content.count(b"\n", 0, error.start) + 1
         column = error.start - content.rfind(b"\n", 0, error.start)
-        raise _Unreadable(
-            file, "is not UTF-8 text", line=line, column=column, hint="save it as UTF-8"
-        ) from None
+        raise _Unreadable(file, "is not UTF-8 text", line=line, column=column, hint="save it as UTF-8") from None
     if not text.strip():
         raise _Unreadable(file, "is empty", line=1, hint="a catalog begins with schema = 1")
     return text
@@ -240,14 +228,8 @@ def _parsed_toml(text: str, file: str) -> object:
     try:
         return tomllib.loads(text, parse_float=_decimal)
     except tomllib.TOMLDecodeError as error:
-        message = str(error)
-        place = _TOML_PLACE.search(message)
-        line, column = _end(text)
-        if place is not None:
-            message = message[: place.start()]
-            if place[1] is not None:
-                line, column = int(place[1]), int(place[2])
-        raise _Unreadable(file, _sentence(message), line=line, column=column) from None
+        message, line, column = toml_place(str(error), text)
+        raise _Unreadable(file, message, line=line, column=column) from None
     except RecursionError:
         raise _Unreadable(file, "is nested too deeply") from None
     except ValueError:
@@ -272,7 +254,7 @@ def _parsed_json(text: str, file: str) -> tuple[object, bool]:
             text, parse_float=_decimal, parse_int=_whole, parse_constant=_decimal, object_pairs_hook=paired
         )
     except json.JSONDecodeError as error:
-        raise _Unreadable(file, _sentence(error.msg), line=error.lineno, column=error.colno) from None
+        raise _Unreadable(file, sentence(error.msg), line=error.lineno, column=error.colno) from None
     except RecursionError:
         raise _Unreadable(file, "is nested too deeply") from None
     return source, has_duplicates
@@ -294,16 +276,5 @@ def _unreadable_number(text: str, file: str) -> _Unreadable:
     found = _HUGE_NUMBER.search(text)
     if found is None:
         return _Unreadable(file, "holds a number that cannot be read")
-    line, column = _end(text[: found.start()])
+    line, column = end_of(text[: found.start()])
     return _Unreadable(file, "is a number with too many digits", line=line, column=column)
-
-
-def _end(text: str) -> tuple[int, int]:
-    """Line and column of the end of a text."""
-    return text.count("\n") + 1, len(text) - text.rfind("\n")
-
-
-def _sentence(message: str) -> str:
-    """A parser's message the way ours are written."""
-    message = _NAME_TUPLE.sub(lambda names: f"`{'.'.join(_NAME.findall(names[0]))}`", message)
-    return message[:1].lower() + message[1:].removesuffix(".")

@@ -210,11 +210,7 @@ class _Reader:
         for written, entry in value.items():
             place = here.key(shown(written), shown(written))
             try:
-                key = (
-                    self._word(written, shape.words, "billing_period")
-                    if shape.words
-                    else text_of(written, "")
-                )
+                key = self._word(written, shape.words, "billing_period") if shape.words else text_of(written, "")
                 if shape.item.kind == "record":
                     made[key] = self.record(shape.item.record, entry, place)
                 else:

@@ -52,9 +52,7 @@ def check_feature(draft: Draft, feature: Feature) -> None:
     if meter.function == "COUNT" and meter.field is not None:
         draft.report(meter, "field", "COUNT counts events and takes no field", needs=("function",))
     if meter.function != "COUNT" and not meter.field:
-        draft.report(
-            meter, "field", f"{meter.function} needs the field that it aggregates", needs=("function",)
-        )
+        draft.report(meter, "field", f"{meter.function} needs the field that it aggregates", needs=("function",))
     for item in meter.filters:
         if not item.conditions and draft.whole(item, "conditions"):
             draft.report(item, "conditions", "a filter states at least one condition")
@@ -68,9 +66,7 @@ def _check_condition(draft: Draft, condition: Condition) -> None:
         if condition.value is not None:
             draft.report(condition, "value", "IN compares with `values`", needs=("operation",))
         elif not condition.values:
-            draft.report(
-                condition, "values", "IN needs at least one of `values`", needs=("operation", "value")
-            )
+            draft.report(condition, "values", "IN needs at least one of `values`", needs=("operation", "value"))
         return
     if condition.values is not None:
         draft.report(condition, "values", f"{operation} compares with one `value`", needs=("operation",))

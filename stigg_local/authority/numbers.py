@@ -37,7 +37,14 @@ def load_grants(tx: Tx, customer_id: str) -> list[Grant]:
 
 
 def put_grant(
-    tx: Tx, customer_id: str, grant: Grant, kind: str, amount: int, *, feature_id: str = "", measurement_id: str = ""
+    tx: Tx,
+    customer_id: str,
+    grant: Grant,
+    kind: str,
+    amount: int,
+    *,
+    feature_id: str = "",
+    measurement_id: str = "",
 ) -> None:
     """Store a grant and the ledger entry of its change."""
     tx.put_grant(customer_id, grant.id, encode(grant))
@@ -103,16 +110,32 @@ def charge(
     """Burn credits in the wallet of (customer, resource, currency); what is short becomes debt."""
     stored = load_grants(tx, customer_id)
     purse = wallet(
-        catalog, snapshot, stored, resource_id=resource_id, currency_id=currency_id, at_ms=min(at_ms, tx.now_ms)
+        catalog,
+        snapshot,
+        stored,
+        resource_id=resource_id,
+        currency_id=currency_id,
+        at_ms=min(at_ms, tx.now_ms),
     )
     empty = overdraft_of(
         currency_id, resource_id, at_ms=tx.now_ms, new_id=f"overdraft:{currency_id}:{resource_id}:{tx.seq}"
     )
     debt = next(
-        (grant for grant in stored if is_debt(grant) and (grant.currency_id, grant.resource_id) == (currency_id, resource_id)),
+        (
+            grant
+            for grant in stored
+            if is_debt(grant) and (grant.currency_id, grant.resource_id) == (currency_id, resource_id)
+        ),
         empty,
     )
-    _put_burn(tx, customer_id, stored, burn(purse.grants, cost, at_ms=at_ms, overdraft=debt), feature_id, measurement_id)
+    _put_burn(
+        tx,
+        customer_id,
+        stored,
+        burn(purse.grants, cost, overdraft=debt),
+        feature_id,
+        measurement_id,
+    )
     settle(tx, catalog, snapshot, customer_id)
 
 
@@ -198,11 +221,7 @@ def _follow_counters(
         if feature is None:
             continue
         old, new = (
-            set(
-                counting_windows(
-                    catalog, snapshot, feature, resource_id=resource_id, at_ms=now_ms, now_ms=now_ms
-                )
-            )
+            set(counting_windows(catalog, snapshot, feature, resource_id=resource_id, at_ms=now_ms, now_ms=now_ms))
             for snapshot in (before, after)
         )
         for from_ms, to_ms in new:
@@ -257,8 +276,12 @@ def rebuild_from_logs(tx: Tx, catalog: Catalog, snapshot: CustomerSnapshot, cust
     counters: list[tuple[str, str, int, int, int]] = []
     for resource_id, feature_id in tx.has_measurements(customer_id):
         feature = catalog.features.get(feature_id)
-        for from_ms, to_ms in () if feature is None else counting_windows(
-            catalog, snapshot, feature, resource_id=resource_id, at_ms=tx.now_ms, now_ms=tx.now_ms
+        for from_ms, to_ms in (
+            ()
+            if feature is None
+            else counting_windows(
+                catalog, snapshot, feature, resource_id=resource_id, at_ms=tx.now_ms, now_ms=tx.now_ms
+            )
         ):
             assert feature is not None
             usage = fold_log(tx, feature, customer_id, resource_id, from_ms, to_ms)

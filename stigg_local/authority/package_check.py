@@ -81,9 +81,7 @@ def check_package(
 # Entitlements -----------------------------------------------------------------------------------------------
 
 
-def _check_behavior(
-    draft: Draft, package: Plan | Addon, item: PackageEntitlement | CreditEntitlement
-) -> None:
+def _check_behavior(draft: Draft, package: Plan | Addon, item: PackageEntitlement | CreditEntitlement) -> None:
     if isinstance(package, Plan) and item.behavior == "Override":
         draft.report(
             item,
@@ -94,14 +92,10 @@ def _check_behavior(
         )
     if item.is_custom and package.pricing_type != "CUSTOM" and draft.sound(package, "pricing_type"):
         what = "plans" if isinstance(package, Plan) else "add-ons"
-        draft.report(
-            item, "is_custom", f"only CUSTOM {what} have custom values, this is {package.pricing_type}"
-        )
+        draft.report(item, "is_custom", f"only CUSTOM {what} have custom values, this is {package.pricing_type}")
 
 
-def _check_entitlement(
-    draft: Draft, package: Plan | Addon, entitlement: PackageEntitlement, feature: Feature
-) -> None:
+def _check_entitlement(draft: Draft, package: Plan | Addon, entitlement: PackageEntitlement, feature: Feature) -> None:
     if not draft.sound(feature, "feature_type"):
         return
     kind = feature.feature_type
@@ -123,10 +117,7 @@ def _check_entitlement(
             for value in entitlement.enum_values:
                 if value not in feature.enum_values:
                     message = f"is not a value of `{shown(feature.id)}`"
-                    hint = (
-                        draft.hint(value, feature.enum_values)
-                        or f"its values: {_listed(feature.enum_values)}"
-                    )
+                    hint = draft.hint(value, feature.enum_values) or f"its values: {_listed(feature.enum_values)}"
                     draft.report(entitlement, "enum_values", message, hint=hint, entry=value)
     if metered or kind != "Numeric":
         _check_reset(draft, entitlement, feature)
@@ -137,9 +128,7 @@ def _listed(values: Sequence[str]) -> str:
     return " | ".join(shown(value) for value in values[:VALUES_SHOWN_MAX]) + more
 
 
-def _check_limit(
-    draft: Draft, package: Plan | Addon, entitlement: PackageEntitlement, feature: Feature
-) -> None:
+def _check_limit(draft: Draft, package: Plan | Addon, entitlement: PackageEntitlement, feature: Feature) -> None:
     numbers = [field for field in ("value", "usage_limit") if getattr(entitlement, field) is not None]
     if len(numbers) == 2:
         message = "stands beside value, and both are the limit"
@@ -147,9 +136,7 @@ def _check_limit(
     elif entitlement.is_unlimited and (numbers or entitlement.is_custom):
         beside = camel(numbers[0]) if numbers else "isCustom"
         needs = (*numbers, "is_custom")
-        draft.report(
-            entitlement, "is_unlimited", f"contradicts {beside}", hint="state one of them", needs=needs
-        )
+        draft.report(entitlement, "is_unlimited", f"contradicts {beside}", hint="state one of them", needs=needs)
     elif not (numbers or entitlement.is_unlimited or entitlement.is_custom) and entitlement.is_granted:
         if any(price.feature_id == feature.id for price in package.prices):
             return

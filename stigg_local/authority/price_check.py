@@ -134,9 +134,7 @@ def _check_cost(draft: Draft, price: Price, by_unit: bool) -> None:
         hint = f"a {model} price states amount; PER_UNIT and USAGE_BASED are by unit"
         draft.report(price, stated[0], f"does not fit a {model} price", hint=hint, needs=needs)
     if price.tiers and price.tiers_mode is None:
-        draft.report(
-            price, "tiers_mode", "is missing beside tiers", hint="GRADUATED | VOLUME", needs=("tiers",)
-        )
+        draft.report(price, "tiers_mode", "is missing beside tiers", hint="GRADUATED | VOLUME", needs=("tiers",))
     elif price.tiers_mode is not None and not price.tiers and draft.whole(price, "tiers"):
         draft.report(price, "tiers_mode", "is stated without tiers", needs=needs)
     if draft.whole(price, "tiers"):
@@ -179,9 +177,7 @@ def _check_overage(draft: Draft, overage: OveragePrice, features: Mapping[str, F
         draft.report(overage, "block_size", "needs the amount of one block", hint=hint, needs=needs)
 
 
-def _check_priced_feature(
-    draft: Draft, price: Price | OveragePrice, feature: Feature, *, metered: bool
-) -> None:
+def _check_priced_feature(draft: Draft, price: Price | OveragePrice, feature: Feature, *, metered: bool) -> None:
     if feature.feature_type != "Numeric":
         if draft.sound(feature, "feature_type"):
             kind = WITH_ARTICLE[feature.feature_type]

@@ -96,7 +96,12 @@ def diff(store: Store, loaded: LoadedCatalog) -> Publish:
 
 
 def apply(
-    store: Store, authority: Authority, loaded: LoadedCatalog, *, migrate: Literal["new", "all"], once: bool = False
+    store: Store,
+    authority: Authority,
+    loaded: LoadedCatalog,
+    *,
+    migrate: Literal["new", "all"],
+    once: bool = False,
 ) -> Applied:
     """Publish a catalog in one transaction.
 
@@ -121,7 +126,8 @@ def apply(
         publish = _plan(tx, loaded)
         if publish.problems:
             raise CatalogInvalid(
-                f"the catalog changes what never changes: {publish.problems[0]}", problems=tuple(publish.problems)
+                f"the catalog changes what never changes: {publish.problems[0]}",
+                problems=tuple(publish.problems),
             )
         for kind, item_id, version, record in publish.puts:
             tx.put_catalog_item(kind, item_id, version, _encode(record).decode())
@@ -166,9 +172,7 @@ def _order(catalog: CatalogFile) -> dict[str, list[str]]:
 def _moved(customer: Customer, catalog: Catalog, migrate: str, now_ms: int) -> Customer:
     if migrate != "all":
         return customer
-    return replace(
-        customer, subscriptions=tuple(_latest(item, catalog, now_ms) for item in customer.subscriptions)
-    )
+    return replace(customer, subscriptions=tuple(_latest(item, catalog, now_ms) for item in customer.subscriptions))
 
 
 def _latest(subscription: Subscription, catalog: Catalog, now_ms: int) -> Subscription:

@@ -55,7 +55,11 @@ class Entitlement(Struct, frozen=True, gc=False):
 
     def to_dict(self) -> dict[str, Any]:
         """The answer as JSON can hold it, in the seed's camel case; unset keys are left out."""
-        result: dict[str, Any] = {"type": self.type, "isFallback": self.is_fallback, "hasAccess": self.has_access}
+        result: dict[str, Any] = {
+            "type": self.type,
+            "isFallback": self.is_fallback,
+            "hasAccess": self.has_access,
+        }
         if self.access_denied_reason is not None:
             result["accessDeniedReason"] = self.access_denied_reason.value
         for attribute, key in self._keys:
@@ -235,7 +239,13 @@ class CreditEntitlement(Entitlement, frozen=True, gc=False):
 
 ANSWERS: dict[str, type[Entitlement]] = {
     answer.type: answer
-    for answer in (BooleanEntitlement, NumericEntitlement, MeteredEntitlement, EnumEntitlement, CreditEntitlement)
+    for answer in (
+        BooleanEntitlement,
+        NumericEntitlement,
+        MeteredEntitlement,
+        EnumEntitlement,
+        CreditEntitlement,
+    )
 }
 
 

@@ -32,7 +32,7 @@ class Record(Struct, frozen=True, kw_only=True, rename="camel", omit_defaults=Tr
     """Base of all catalog records: camel case outside, defaults left out."""
 
 
-class Condition(Record):
+class Condition(Record, frozen=True):
     """One test of a raw event's field; `values` only for `IN`."""
 
     field: str
@@ -54,13 +54,13 @@ class Condition(Record):
     values: tuple[str, ...] | None = None
 
 
-class MeterFilter(Record):
+class MeterFilter(Record, frozen=True):
     """Conditions that must all hold."""
 
     conditions: tuple[Condition, ...]
 
 
-class Meter(Record):
+class Meter(Record, frozen=True):
     """How raw events become usage: any filter lets an event in, the function aggregates `field`."""
 
     function: Literal["COUNT", "UNIQUE", "SUM", "MAX", "MIN", "AVG"]
@@ -68,14 +68,14 @@ class Meter(Record):
     filters: tuple[MeterFilter, ...] = ()
 
 
-class UnitTransformation(Record):
+class UnitTransformation(Record, frozen=True):
     """Usage is reported in small units and limited in `divide` times larger ones."""
 
     divide: int
     round: Literal["UP", "DOWN"] = "UP"
 
 
-class Feature(Record):
+class Feature(Record, frozen=True):
     """A feature; its type, meter type and scale never change once applied."""
 
     id: str
@@ -97,7 +97,7 @@ class Feature(Record):
         return self.meter_type != "None"
 
 
-class FeatureGroup(Record):
+class FeatureGroup(Record, frozen=True):
     """A named set of features."""
 
     id: str
@@ -105,14 +105,14 @@ class FeatureGroup(Record):
     display_name: str | None = None
 
 
-class TopUpPrice(Record):
+class TopUpPrice(Record, frozen=True):
     """What one credit costs when recharged."""
 
     unit_amount: Decimal
     currency: str
 
 
-class CreditCurrency(Record):
+class CreditCurrency(Record, frozen=True):
     """A unit of credits; its scale never changes once applied."""
 
     id: str
@@ -125,14 +125,14 @@ class CreditCurrency(Record):
     metadata: Metadata | None = None
 
 
-class CreditRate(Record):
+class CreditRate(Record, frozen=True):
     """What one raw unit of a feature costs in credits."""
 
     currency_id: str
     amount: Decimal
 
 
-class PackageEntitlement(Record):
+class PackageEntitlement(Record, frozen=True):
     """What a plan or an add-on gives of one feature."""
 
     feature_id: str
@@ -157,7 +157,7 @@ class PackageEntitlement(Record):
         return self.value if self.usage_limit is None else self.usage_limit
 
 
-class CreditEntitlement(Record):
+class CreditEntitlement(Record, frozen=True):
     """Recurring credits of a plan or an add-on."""
 
     currency_id: str
@@ -169,7 +169,7 @@ class CreditEntitlement(Record):
     is_custom: bool = False
 
 
-class Tier(Record):
+class Tier(Record, frozen=True):
     """One step of a tiered price; `up_to` is inclusive and absent in the last."""
 
     up_to: Number | None = None
@@ -177,7 +177,7 @@ class Tier(Record):
     flat_amount: Decimal | None = None
 
 
-class Price(Record):
+class Price(Record, frozen=True):
     """One price of a plan or an add-on."""
 
     currency: str
@@ -194,7 +194,7 @@ class Price(Record):
     block_size: int | None = None
 
 
-class OveragePrice(Record):
+class OveragePrice(Record, frozen=True):
     """What usage beyond the entitled quantity costs; it makes the limit soft."""
 
     feature_id: str
@@ -206,14 +206,14 @@ class OveragePrice(Record):
     billing_country_code: str | None = None
 
 
-class MoneyAmount(Record):
+class MoneyAmount(Record, frozen=True):
     """An amount in full currency units."""
 
     amount: Decimal
     currency: str
 
 
-class TrialConfig(Record):
+class TrialConfig(Record, frozen=True):
     """The trial that a plan offers by itself."""
 
     duration: int
@@ -222,7 +222,7 @@ class TrialConfig(Record):
     budget: MoneyAmount | None = None
 
 
-class ProductSettings(Record):
+class ProductSettings(Record, frozen=True):
     """The customer journey of a product."""
 
     subscription_start_setup: Literal["PLAN_SELECTION", "FREE_PLAN", "TRIAL_PERIOD"] = "PLAN_SELECTION"
@@ -235,7 +235,7 @@ class ProductSettings(Record):
     proration_at_end_of_billing_period: bool = False
 
 
-class Product(Record):
+class Product(Record, frozen=True):
     """A product: plans, add-ons and a journey."""
 
     id: str
@@ -246,7 +246,7 @@ class Product(Record):
     settings: ProductSettings = ProductSettings()
 
 
-class Plan(Record):
+class Plan(Record, frozen=True):
     """A plan, as a catalog file states it."""
 
     id: str
@@ -268,7 +268,7 @@ class Plan(Record):
     minimum_spend: dict[BillingPeriods, MoneyAmount] = {}
 
 
-class Addon(Record):
+class Addon(Record, frozen=True):
     """An add-on, as a catalog file states it."""
 
     id: str
@@ -288,7 +288,7 @@ class Addon(Record):
     overage_prices: tuple[OveragePrice, ...] = ()
 
 
-class Coupon(Record):
+class Coupon(Record, frozen=True):
     """A discount; type and value never change once applied."""
 
     id: str
@@ -303,7 +303,7 @@ class Coupon(Record):
     once: bool = False
 
 
-class PromotionCode(Record):
+class PromotionCode(Record, frozen=True):
     """A code that customers type to get a coupon."""
 
     code: str
@@ -312,7 +312,7 @@ class PromotionCode(Record):
     active: bool = True
 
 
-class Experiment(Record):
+class Experiment(Record, frozen=True):
     """Part of the customers start on another journey."""
 
     id: str
@@ -324,7 +324,7 @@ class Experiment(Record):
     variant_group_name: str | None = None
 
 
-class EntityType(Record):
+class EntityType(Record, frozen=True):
     """A kind of entity below the customer, for budgets."""
 
     id: str
@@ -332,7 +332,7 @@ class EntityType(Record):
     attribution_keys: tuple[str, ...] = ()
 
 
-class CatalogFile(Record):
+class CatalogFile(Record, frozen=True):
     """A whole catalog file, schema 1."""
 
     schema: Literal[1]
@@ -349,21 +349,21 @@ class CatalogFile(Record):
     entity_types: tuple[EntityType, ...] = ()
 
 
-class Inherited(Record):
+class Inherited(Record, frozen=True):
     """An entitlement that a plan has from a base plan."""
 
     plan_id: str
     entitlement: PackageEntitlement
 
 
-class InheritedCredit(Record):
+class InheritedCredit(Record, frozen=True):
     """A credit entitlement that a plan has from a base plan."""
 
     plan_id: str
     entitlement: CreditEntitlement
 
 
-class PackageVersion(Record):
+class PackageVersion(Record, frozen=True):
     """One published, immutable version of a plan or an add-on, with what a plan inherits in it.
 
     Exactly one of `plan` and `addon` is set. `version` counts from 1 for each id.

@@ -73,7 +73,7 @@ def check_word(value: object, words: type[StrEnum], name: str) -> str:
         InvalidInput: Another word; the hint names the nearest.
     """
     try:
-        return str(words(value).value)
+        return str(words(value).value)  # type: ignore[arg-type]
     except ValueError:
         known = [member.value for member in words]
         near = nearest(str(value), known)
@@ -143,15 +143,15 @@ def fields(value: object, known: Iterable[str], where: str, required: Iterable[s
         names[name] = names[camel(name)] = name
     found: dict[str, Any] = {}
     for key, item in value.items():
-        name = names.get(key) if isinstance(key, str) else None
-        if name is None:
+        known_name = names.get(key) if isinstance(key, str) else None
+        if known_name is None:
             near = nearest(str(key), names)
             raise InvalidInput(
                 f"{where} has the unknown key `{str(key)[:60]}`",
                 code="InvalidArgumentError",
                 hint=f"did you mean `{near}`" if near else f"it takes {', '.join(known)}",
             )
-        found[name] = item
+        found[known_name] = item
     for name in required:
         if found.get(name) is None:
             raise InvalidInput(f"{where} does not say `{name}`", code="InvalidArgumentError", hint=f"add `{name}`")
@@ -173,7 +173,9 @@ def items(value: object, where: str, parse: Callable[[object, str], Any]) -> tup
     listed = list(value)
     if len(listed) > ITEMS_MAX:
         raise InvalidInput(
-            f"{where} has {len(listed)} items", code="InvalidArgumentError", hint=f"at most {ITEMS_MAX} at once"
+            f"{where} has {len(listed)} items",
+            code="InvalidArgumentError",
+            hint=f"at most {ITEMS_MAX} at once",
         )
     return tuple(parse(item, f"{where}[{index}]") for index, item in enumerate(listed))
 
@@ -200,7 +202,9 @@ def provision_subscription(customer_id: str, arguments: Mapping[str, Any]) -> Pr
     anchor = arguments.get("billing_cycle_anchor") or "UNCHANGED"
     if anchor not in ("UNCHANGED", "NOW"):
         raise InvalidInput(
-            f"billing_cycle_anchor is `{str(anchor)[:60]}`", code="InvalidArgumentError", hint="UNCHANGED or NOW"
+            f"billing_cycle_anchor is `{str(anchor)[:60]}`",
+            code="InvalidArgumentError",
+            hint="UNCHANGED or NOW",
         )
     return ProvisionSubscription(
         customer_id=check_id(customer_id, "customer_id"),

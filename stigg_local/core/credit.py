@@ -162,13 +162,12 @@ def wallet(
     for grant in stored:
         if grant.currency_id != currency_id or grant.resource_id != resource_id or grant.voided_ms is not None:
             continue
-        if grant.id in fresh:
-            issued = fresh.pop(grant.id)
-            grant = replace(grant, amount=max(grant.amount, issued.amount), expire_ms=issued.expire_ms)
-        if grant.effective_ms > at_ms:
+        issued = fresh.pop(grant.id, None)
+        if issued is not None:
+            grants.append(replace(grant, amount=max(grant.amount, issued.amount), expire_ms=issued.expire_ms))
+        elif grant.effective_ms > at_ms:
             until = min(until, grant.effective_ms)
         elif grant.expire_ms > at_ms:
-            until = min(until, grant.expire_ms)
             grants.append(grant)
     grants += fresh.values()
     grants.sort(key=burn_key)
@@ -183,13 +182,12 @@ def wallet(
     )
 
 
-def burn(grants: Sequence[Grant], cost: int, *, at_ms: int, overdraft: Grant) -> Burn:
+def burn(grants: Sequence[Grant], cost: int, *, overdraft: Grant) -> Burn:
     """Consume credit from spendable grants in burn order; what none covers becomes debt.
 
     Args:
         grants: From `wallet`, in burn order, an existing overdraft among them.
         cost: Credits to consume, >= 0.
-        at_ms: The consumption's own time.
         overdraft: The debt to add to where there is none yet: amount 0, consumed 0.
 
     Returns:
@@ -259,11 +257,13 @@ def _amounts(catalog: Catalog, source: SubscriptionSource) -> dict[tuple[str, st
     sums: dict[tuple[str, str], Decimal] = {}
     overrides: dict[tuple[str, str], Decimal] = {}
     soft: dict[tuple[str, str], bool] = {}
-    custom = {(currency, cadence): amount for currency, amount, cadence in source.custom_credits}
+    custom = {
+        (currency, cadence): to_decimal(amount, name="amount") for currency, amount, cadence in source.custom_credits
+    }
     for index, (package_id, version, quantity) in enumerate(source.packages):
         package = catalog.packages.get((package_id, version))
         for entitlement in () if package is None else package.credits:
-            key = (entitlement.currency_id, entitlement.cadence)
+            key: tuple[str, str] = (entitlement.currency_id, entitlement.cadence)
             amount = _amount(catalog, source, entitlement) * quantity
             if index == 0 and key in custom:
                 amount = Decimal(0)
@@ -273,8 +273,10 @@ def _amounts(catalog: Catalog, source: SubscriptionSource) -> dict[tuple[str, st
             else:
                 sums[key] = sums.get(key, Decimal(0)) + amount
     for key, amount in custom.items():
-        sums[key] = sums.get(key, Decimal(0)) + to_decimal(amount, name="amount")
-    amounts = {key: (overrides.get(key, sums.get(key, Decimal(0))), soft.get(key, False)) for key in {**sums, **overrides}}
+        sums[key] = sums.get(key, Decimal(0)) + amount
+    amounts = {
+        key: (overrides.get(key, sums.get(key, Decimal(0))), soft.get(key, False)) for key in {**sums, **overrides}
+    }
     return {key: value for key, value in amounts.items() if value[0] > 0}
 
 

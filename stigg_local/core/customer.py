@@ -19,7 +19,7 @@ class Record(Struct, frozen=True, kw_only=True, rename="camel", omit_defaults=Tr
     """Base of what the authority stores of a customer, as JSON."""
 
 
-class SubscriptionAddon(Record):
+class SubscriptionAddon(Record, frozen=True):
     """An add-on on a subscription, at one published version."""
 
     addon_id: str
@@ -27,14 +27,14 @@ class SubscriptionAddon(Record):
     quantity: int = 1
 
 
-class CustomFeature(Record):
+class CustomFeature(Record, frozen=True):
     """The value that one subscription gives to an `isCustom` entitlement."""
 
     usage_limit: Number | None = None
     is_unlimited: bool = False
 
 
-class CustomCredit(Record):
+class CustomCredit(Record, frozen=True):
     """Recurring credits that one subscription was given beside its plan's."""
 
     currency_id: str
@@ -42,7 +42,7 @@ class CustomCredit(Record):
     cadence: str
 
 
-class Subscription(Record):
+class Subscription(Record, frozen=True):
     """One subscription; its status follows from its instants and the clock.
 
     `end_ms` is when it stops entitling; `usage_anchor_ms` anchors usage windows and recurring credits, and
@@ -75,7 +75,7 @@ class Subscription(Record):
     metadata: Metadata | None = None
 
 
-class PromotionalEntitlement(Record):
+class PromotionalEntitlement(Record, frozen=True):
     """What a customer was given by hand; at most one for each feature."""
 
     entitlement: PackageEntitlement
@@ -85,7 +85,7 @@ class PromotionalEntitlement(Record):
     is_visible: bool = True
 
 
-class Customer(Record):
+class Customer(Record, frozen=True):
     """What the authority knows of a customer."""
 
     id: str
@@ -201,7 +201,9 @@ def derive_snapshot(
             sources.append(downgrade)
     sources += [
         PromotionalSource(
-            promotion.start_ms, FOREVER_MS if promotion.end_ms is None else promotion.end_ms, promotion.entitlement
+            promotion.start_ms,
+            FOREVER_MS if promotion.end_ms is None else promotion.end_ms,
+            promotion.entitlement,
         )
         for promotion in customer.promotional_entitlements
     ]

@@ -18,19 +18,26 @@ from stigg_local.core.answer import (
     NUMERIC,
     BooleanEntitlement,
     CreditEntitlement,
-    EntitlementsState,
     Entitlement,
+    EntitlementsState,
     EnumEntitlement,
     MeteredEntitlement,
     NumericEntitlement,
 )
 from stigg_local.core.catalog import CreditCurrency, Feature
 from stigg_local.core.credit import Grant, Wallet, wallet
-from stigg_local.core.customer import SUBSCRIPTION, CustomerSnapshot, PromotionalSource, Source, SubscriptionSource
+from stigg_local.core.customer import (
+    SUBSCRIPTION,
+    CustomerSnapshot,
+    PromotionalSource,
+    Source,
+    SubscriptionSource,
+)
 from stigg_local.core.period import FOREVER_MS, anchor_of, window
-from stigg_local.core.quantity import POWERS, RAW_MAX, from_raw, multiply, raw_to_decimal, to_raw
+from stigg_local.core.quantity import POWERS, RAW_MAX, from_raw, limit_to_raw, multiply, raw_to_decimal, to_decimal
 from stigg_local.core.sources import Catalog, Contribution, contribution, feature_ids, transformed
 from stigg_local.core.words import AccessDeniedReason
+from stigg_local.errors import InvalidInput
 
 _SNAPSHOT = "snapshot"
 _REASON = AccessDeniedReason
@@ -104,7 +111,13 @@ def in_scope(source: Source, resource_id: str) -> bool:
 
 
 def evaluate(
-    catalog: Catalog, view: CustomerView | None, feature_id: str, *, resource_id: str, kind: str | None, now_ms: int
+    catalog: Catalog,
+    view: CustomerView | None,
+    feature_id: str,
+    *,
+    resource_id: str,
+    kind: str | None,
+    now_ms: int,
 ) -> Compiled | None:
     """The compiled answer for one feature or, for the kind CREDIT, one currency.
 
@@ -150,9 +163,7 @@ def evaluate(
     return Compiled(BooleanEntitlement(True, None, *head), kind, until, Gate(), head)
 
 
-def answer_request(
-    compiled: Compiled, requested_usage: Any, requested_values: tuple[str, ...]
-) -> Entitlement:
+def answer_request(compiled: Compiled, requested_usage: Any, requested_values: tuple[str, ...]) -> Entitlement:
     """The answer to a request, from the compiled one.
 
     Raises:
@@ -176,13 +187,14 @@ def answer_request(
                 wanted = multiply(raw_to_decimal(requested, gate.scale), gate.rate, gate.credit_scale)
             if wanted > gate.credits:
                 reason = _INSUFFICIENT
-        answer = MeteredEntitlement if compiled.kind == METERED else CreditEntitlement
+        answer: Callable[..., Entitlement] = MeteredEntitlement if compiled.kind == METERED else CreditEntitlement
         return answer(reason is None, reason, *compiled.rest, requested_usage)
     if compiled.kind == ENUM:
         reason = gate.denied
         if reason is None and not set(requested_values) <= set(compiled.rest[-1]):
             reason = _REASON.RequestedValuesMismatch
-        return EnumEntitlement(reason is None, reason, *compiled.rest, requested_values)
+        enum: Callable[..., Entitlement] = EnumEntitlement
+        return enum(reason is None, reason, *compiled.rest, requested_values)
     return compiled.answer
 
 
@@ -192,9 +204,6 @@ def requested_raw(requested_usage: Any, scale: int) -> int:
     Raises:
         InvalidInput: Negative, or not a finite number.
     """
-    from stigg_local.core.quantity import limit_to_raw, to_decimal
-    from stigg_local.errors import InvalidInput
-
     number = to_decimal(requested_usage, name="requested_usage")
     if number < 0:
         raise InvalidInput(f"requested_usage is `{requested_usage}`, below 0", hint="ask for 0 or more")
@@ -221,7 +230,7 @@ def find_winner(
         if source.end_ms <= now_ms or not in_scope(source, resource_id):
             continue
         is_subscription = isinstance(source, SubscriptionSource)
-        if not is_subscription and source.entitlement.feature_id != feature.id:
+        if isinstance(source, PromotionalSource) and source.entitlement.feature_id != feature.id:
             continue
         if source.start_ms > now_ms:
             until = min(until, source.start_ms)
@@ -242,7 +251,13 @@ def find_winner(
 
 
 def counting_windows(
-    catalog: Catalog, snapshot: CustomerSnapshot, feature: Feature, *, resource_id: str, at_ms: int, now_ms: int
+    catalog: Catalog,
+    snapshot: CustomerSnapshot,
+    feature: Feature,
+    *,
+    resource_id: str,
+    at_ms: int,
+    now_ms: int,
 ) -> Iterator[tuple[int, int]]:
     """The half-open intervals whose counters a measurement of that time belongs to.
 
@@ -290,7 +305,12 @@ def state(
     if include_credits:
         for currency_id in catalog.currencies:
             purse = wallet(
-                catalog, view.snapshot, view.grants, resource_id=resource_id, currency_id=currency_id, at_ms=now_ms
+                catalog,
+                view.snapshot,
+                view.grants,
+                resource_id=resource_id,
+                currency_id=currency_id,
+                at_ms=now_ms,
             )
             if purse.grants:
                 found.append(answer(currency_id, CREDIT))
@@ -408,7 +428,12 @@ def _evaluate_metered(
     currency = None if found.rate is None else catalog.currencies.get(found.rate.currency_id)
     if found.rate is not None and currency is not None:
         purse = wallet(
-            catalog, view.snapshot, view.grants, resource_id=resource_id, currency_id=currency.id, at_ms=now_ms
+            catalog,
+            view.snapshot,
+            view.grants,
+            resource_id=resource_id,
+            currency_id=currency.id,
+            at_ms=now_ms,
         )
         until = min(until, purse.valid_until_ms)
         rate, credit_scale = found.rate.amount, currency.scale

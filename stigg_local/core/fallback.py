@@ -81,7 +81,8 @@ def parse_fallback(value: object, *, where: str) -> Fallback:
         if attribute is None:
             near = nearest(str(key), _KEYS)
             raise InvalidInput(
-                f"{where} has the unknown key `{str(key)[:60]}`", hint=f"did you mean `{near}`" if near else None
+                f"{where} has the unknown key `{str(key)[:60]}`",
+                hint=f"did you mean `{near}`" if near else None,
             )
         fields[attribute] = _checked(attribute, item, f"{where}.{key}")
     if "has_access" not in fields:

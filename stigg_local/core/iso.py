@@ -27,9 +27,7 @@ _CURRENCIES = {
 }
 
 COUNTRIES = frozenset(_COUNTRIES[at : at + 2] for at in range(0, len(_COUNTRIES), 2))
-MINOR_UNITS = {
-    codes[at : at + 3]: digits for digits, codes in _CURRENCIES.items() for at in range(0, len(codes), 3)
-}
+MINOR_UNITS = {codes[at : at + 3]: digits for digits, codes in _CURRENCIES.items() for at in range(0, len(codes), 3)}
 CURRENCIES = frozenset(MINOR_UNITS)
 
 

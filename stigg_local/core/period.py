@@ -56,7 +56,8 @@ def to_ms(value: object, *, name: str) -> int:
         raise InvalidInput(f"{name} is `{str(value)[:60]}`, not an instant", hint="like `2025-01-31T10:00:00Z`")
     if moment.tzinfo is None:
         raise InvalidInput(
-            f"{name} is `{str(value)[:60]}`, which has no time zone", hint="add `Z` or an offset, or use an aware datetime"
+            f"{name} is `{str(value)[:60]}`, which has no time zone",
+            hint="add `Z` or an offset, or use an aware datetime",
         )
     return (moment - _EPOCH) // timedelta(milliseconds=1)
 

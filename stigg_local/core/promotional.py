@@ -77,7 +77,9 @@ def _check(catalog: Catalog, entitlement: PackageEntitlement) -> None:
             hint="leave value, usage_limit and is_unlimited out",
         )
     if entitlement.limit is not None and entitlement.limit < 0:
-        raise InvalidInput(f"the limit of `{feature.id}` is `{entitlement.limit}`, below 0", code="InvalidArgumentError")
+        raise InvalidInput(
+            f"the limit of `{feature.id}` is `{entitlement.limit}`, below 0", code="InvalidArgumentError"
+        )
     if entitlement.enum_values is not None:
         if feature.feature_type != "Enum":
             raise InvalidInput(f"feature `{feature.id}` is not an enum", code="InvalidArgumentError")

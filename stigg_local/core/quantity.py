@@ -13,7 +13,7 @@ SCALE_DEFAULT = 6
 
 Number = int | float | Decimal
 
-POWERS = tuple(10**digits for digits in range(SCALE_MAX + 1))
+POWERS: tuple[int, ...] = tuple(int(10**digits) for digits in range(SCALE_MAX + 1))
 
 
 def to_decimal(value: object, *, name: str) -> Decimal:

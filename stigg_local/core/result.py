@@ -11,7 +11,13 @@ import msgspec
 from msgspec import Struct
 
 from stigg_local.core.credit import Grant
-from stigg_local.core.customer import Customer, PromotionalEntitlement, Subscription, entitled_until, status_of
+from stigg_local.core.customer import (
+    Customer,
+    PromotionalEntitlement,
+    Subscription,
+    entitled_until,
+    status_of,
+)
 from stigg_local.core.period import FOREVER_MS, to_datetime, to_text
 from stigg_local.core.quantity import from_raw, shown
 
@@ -30,10 +36,11 @@ class Result(Struct, frozen=True):
         result: dict[str, Any] = {}
         for name in self.__struct_fields__:
             value = plain(getattr(self, name))
-            if name in self._dates:
-                name, value = self._dates[name], to_text(value)
-            if value is not None or name in self._nulls:
-                result[_camel(name)] = value
+            shown_name = self._dates.get(name, name)
+            if shown_name != name:
+                value = to_text(value)
+            if value is not None or shown_name in self._nulls:
+                result[_camel(shown_name)] = value
         return result
 
     def to_json(self) -> str:

@@ -364,4 +364,3 @@ def _values(entitlement: PackageEntitlement, feature: Feature) -> frozenset[str]
     if feature.feature_type != "Enum":
         return frozenset()
     return frozenset(feature.enum_values if entitlement.enum_values is None else entitlement.enum_values)
-

@@ -95,7 +95,9 @@ def provision(
     plan = package.plan
     if plan.status != "PUBLISHED":
         raise NotAllowed(
-            f"plan `{plan.id}` is {plan.status.lower()}", code="UnPublishedPackage", hint="publish it, or take another"
+            f"plan `{plan.id}` is {plan.status.lower()}",
+            code="UnPublishedPackage",
+            hint="publish it, or take another",
         )
     product = catalog.products.get(plan.product_id)
     if product is None:
@@ -257,7 +259,9 @@ def _addons(
         addon = package.addon
         if any(item.addon_id == addon_id for item in found):
             raise NotAllowed(
-                f"add-on `{addon_id}` is given twice", code="DuplicateAddonProvisionedError", hint="use its quantity"
+                f"add-on `{addon_id}` is given twice",
+                code="DuplicateAddonProvisionedError",
+                hint="use its quantity",
             )
         if addon_id not in plan.compatible_addon_ids:
             raise NotAllowed(
@@ -268,7 +272,11 @@ def _addons(
         if addon.status != "PUBLISHED":
             raise NotAllowed(f"add-on `{addon_id}` is {addon.status.lower()}", code="UnPublishedPackage")
         if quantity < 1:
-            raise InvalidInput(f"the quantity of add-on `{addon_id}` is `{quantity}`", code="InvalidQuantity", hint="1 or more")
+            raise InvalidInput(
+                f"the quantity of add-on `{addon_id}` is `{quantity}`",
+                code="InvalidQuantity",
+                hint="1 or more",
+            )
         if addon.max_quantity is not None and quantity > addon.max_quantity:
             raise NotAllowed(
                 f"the quantity of add-on `{addon_id}` is `{quantity}`, above its maximum of {addon.max_quantity}",
@@ -332,7 +340,9 @@ def _units(plan: Plan, command: ProvisionSubscription) -> dict[str, int]:
         if quantity < least or (price.max_units is not None and quantity > price.max_units):
             bounds = f"at least {least}" if price.max_units is None else f"{least} to {price.max_units}"
             raise InvalidInput(
-                f"the quantity of `{feature_id}` is `{quantity}`", code="InvalidQuantity", hint=f"{bounds} units"
+                f"the quantity of `{feature_id}` is `{quantity}`",
+                code="InvalidQuantity",
+                hint=f"{bounds} units",
             )
         units[feature_id] = quantity
     missing = [feature_id for feature_id in prices if feature_id not in units]

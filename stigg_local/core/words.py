@@ -23,12 +23,12 @@ class AccessDeniedReason(Word):
     FeatureTypeMismatch = "FeatureTypeMismatch"
     NoActiveSubscription = "NoActiveSubscription"
     CustomerNotEntitledForFeature = "CustomerNotEntitledForFeature"
-    NoFeatureEntitlementInSubscription = "CustomerNotEntitledForFeature"  # noqa: PIE796 - the wire's spelling
+    NoFeatureEntitlementInSubscription = "CustomerNotEntitledForFeature"
     Revoked = "Revoked"
     BudgetExceeded = "BudgetExceeded"
     RequestedValuesMismatch = "RequestedValuesMismatch"
     RequestedUsageExceedsLimit = "RequestedUsageExceedsLimit"
-    RequestedUsageExceedingLimit = "RequestedUsageExceedsLimit"  # noqa: PIE796 - the wire's spelling
+    RequestedUsageExceedingLimit = "RequestedUsageExceedsLimit"
     InsufficientCredits = "InsufficientCredits"
     Unknown = "Unknown"
 
@@ -39,9 +39,9 @@ class FeatureType(Word):
     Boolean = "Boolean"
     Numeric = "Numeric"
     Enum = "Enum"
-    BOOLEAN = "Boolean"  # noqa: PIE796 - the wire's spelling
-    NUMBER = "Numeric"  # noqa: PIE796 - the wire's spelling
-    ENUM = "Enum"  # noqa: PIE796 - the wire's spelling
+    BOOLEAN = "Boolean"
+    NUMBER = "Numeric"
+    ENUM = "Enum"
 
 
 class MeterType(Word):
@@ -50,8 +50,8 @@ class MeterType(Word):
     None_ = "None"
     Incremental = "Incremental"
     Fluctuating = "Fluctuating"
-    INCREMENTAL = "Incremental"  # noqa: PIE796 - the wire's spelling
-    FLUCTUATING = "Fluctuating"  # noqa: PIE796 - the wire's spelling
+    INCREMENTAL = "Incremental"
+    FLUCTUATING = "Fluctuating"
 
 
 class ResetPeriod(Word):
@@ -83,8 +83,8 @@ class BillingPeriod(Word):
 
     MONTHLY = "MONTHLY"
     ANNUALLY = "ANNUALLY"
-    Monthly = "MONTHLY"  # noqa: PIE796 - the seed's spelling
-    Annually = "ANNUALLY"  # noqa: PIE796 - the seed's spelling
+    Monthly = "MONTHLY"
+    Annually = "ANNUALLY"
 
 
 class UsageUpdateBehavior(Word):
@@ -92,8 +92,8 @@ class UsageUpdateBehavior(Word):
 
     DELTA = "DELTA"
     SET = "SET"
-    Delta = "DELTA"  # noqa: PIE796 - the seed's spelling
-    Set = "SET"  # noqa: PIE796 - the seed's spelling
+    Delta = "DELTA"
+    Set = "SET"
 
 
 class PricingType(Word):
@@ -121,7 +121,7 @@ class PromotionalEntitlementPeriod(Word):
     ONE_WEEK = "ONE_WEEK"
     ONE_MONTH = "ONE_MONTH"
     SIX_MONTH = "SIX_MONTH"
-    SIX_MONTHS = "SIX_MONTH"  # noqa: PIE796 - the other spelling in use
+    SIX_MONTHS = "SIX_MONTH"
     ONE_YEAR = "ONE_YEAR"
     LIFETIME = "LIFETIME"
     CUSTOM = "CUSTOM"

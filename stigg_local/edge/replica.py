@@ -11,7 +11,7 @@ from typing import Any
 import msgspec
 
 from stigg_local.clock import Clock, wall_ms
-from stigg_local.core.answer import EntitlementsState, Entitlement
+from stigg_local.core.answer import Entitlement, EntitlementsState
 from stigg_local.core.command import is_id
 from stigg_local.core.credit import Grant
 from stigg_local.core.customer import CustomerSnapshot
@@ -100,7 +100,14 @@ class Replica:
             return None
         answer = answer_request(compiled, requested_usage, requested_values)
         request = requested_values or requested_usage
-        entry = (compiled.answer, self._deadline(compiled.valid_until_ms, now_ms), compiled.kind, request, answer, compiled)
+        entry = (
+            compiled.answer,
+            self._deadline(compiled.valid_until_ms, now_ms),
+            compiled.kind,
+            request,
+            answer,
+            compiled,
+        )
         # A view that is not in the memo (its slot was in flight) is not remembered either.
         if self.memo.get(customer_id) is held:
             with self._lock:
@@ -192,7 +199,7 @@ class Replica:
                 return self._load(customer_id)
             except StoreError as again:
                 self.last_error = again
-            except Exception as again:  # noqa: BLE001 - a repair that is refused leaves the damage as it was
+            except Exception as again:
                 self.last_error = StoreCorrupt(f"customer `{customer_id}` could not be rebuilt: {again}")
         if held is None:
             raise error

@@ -21,9 +21,7 @@ class Member:
 
     __slots__ = ("durability", "error", "fn", "is_abandoned", "key", "operation", "result", "state", "wake")
 
-    def __init__(
-        self, fn: Callable[[Any], Any] | None, operation: str, key: str, durability: str = "disk"
-    ) -> None:
+    def __init__(self, fn: Callable[[Any], Any] | None, operation: str, key: str, durability: str = "disk") -> None:
         self.fn = fn
         self.operation = operation
         self.key = key

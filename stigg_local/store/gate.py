@@ -39,9 +39,7 @@ class Gate:
         """Take the store through every fork from now on; the caller holds `lock`."""
         if not self._is_registered:
             self._is_registered = True
-            os.register_at_fork(
-                before=self._before, after_in_parent=self._in_parent, after_in_child=self._in_child
-            )
+            os.register_at_fork(before=self._before, after_in_parent=self._in_parent, after_in_child=self._in_child)
         self._stores.add(store)
 
     def discard(self, store: Gated) -> None:

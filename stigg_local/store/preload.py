@@ -41,9 +41,7 @@ def scan(
         found: dict[str, list[Any]] = {}
         slot_by_id: dict[str, int] = {}
 
-        def load(
-            tx: Tx, page: tuple[Any, ...] = page, found: Any = found, slot_by_id: Any = slot_by_id
-        ) -> None:
+        def load(tx: Tx, page: tuple[Any, ...] = page, found: Any = found, slot_by_id: Any = slot_by_id) -> None:
             for slot, customer_id, *row in tx.run(_CUSTOMERS, page):
                 found[customer_id] = [tuple(row)]
                 slot_by_id[customer_id] = slot

@@ -53,6 +53,9 @@ def _is_ready(site: Site) -> bool:
         site.file_id, site.epoch, site.stored_anchor = file_id, epoch, meta.get("boot")
         site.high_water.load(position.high_water_ms, site.stored_anchor)
         return True
+    except StoreError:
+        # Looked at again under the queue, where nobody is in the middle of anything.
+        return False
     except apsw.Error as error:
         if is_damage(error):
             return False

@@ -88,6 +88,8 @@ OBJECTS_V1: dict[str, str] = {
 }
 
 CURRENT = OBJECTS_V1
+# Made by sqlite-utils before the first migration runs; a killed process leaves it alone in the file.
+RECORD_TABLE = "_sqlite_migrations"
 
 
 def is_current(connection: apsw.Connection, path: str) -> bool:
@@ -98,13 +100,15 @@ def is_current(connection: apsw.Connection, path: str) -> bool:
         SchemaTooNew: A newer version of this package wrote it.
         StoreCorrupt: The schema's text is not ours although the file says so.
     """
-    application_id = connection.pragma("application_id")
-    version = connection.pragma("user_version")
+    with connection:
+        # One state of the file: another process may be making the schema right now.
+        application_id = connection.pragma("application_id")
+        version = connection.pragma("user_version")
+        rows: list[Any] = connection.execute("SELECT name, tbl_name, sql FROM sqlite_schema").fetchall()
     assert isinstance(application_id, int)
     assert isinstance(version, int)
-    rows: list[Any] = connection.execute("SELECT name, sql FROM sqlite_schema").fetchall()
-    found = dict(rows)
-    if application_id == 0 and version == 0 and not found:
+    found = {name: text for name, _, text in rows}
+    if application_id == 0 and version == 0 and all(table == RECORD_TABLE for _, table, _ in rows):
         return False
     if application_id != APPLICATION_ID:
         raise StoreError(

@@ -25,8 +25,7 @@ from stigg_local.store.digest import (
 from stigg_local.store.sequence import Run
 
 CUSTOMER_ROW = (
-    "SELECT seq, snapshot, numbers, log, digest FROM customer"
-    " WHERE environment = ? AND slot = ? AND customer_id = ?"
+    "SELECT seq, snapshot, numbers, log, digest FROM customer WHERE environment = ? AND slot = ? AND customer_id = ?"
 )
 _PUT_CUSTOMER = (
     "INSERT INTO customer (environment, slot, customer_id, seq, snapshot, numbers, log, digest)"
@@ -43,9 +42,7 @@ COUNTER_ROWS = (
     f"SELECT {COUNTER}, resource_id, feature_id, from_ms, to_ms, value, seq FROM usage_counter"
     " WHERE environment = ? AND customer_id = ?"
 )
-GRANT_ROWS = (
-    f"SELECT {GRANT}, grant_id, body, seq FROM credit_grant WHERE environment = ? AND customer_id = ?"
-)
+GRANT_ROWS = f"SELECT {GRANT}, grant_id, body, seq FROM credit_grant WHERE environment = ? AND customer_id = ?"
 _MEASUREMENT_ROWS = (
     f"SELECT {MEASUREMENT}, resource_id, feature_id, seq, ord, measurement_id, behavior, value, created_ms,"
     " at_ms, body FROM measurement WHERE environment = ? AND customer_id = ?"
@@ -210,9 +207,7 @@ class Seals:
         seq, snapshot, numbers, log, digest = rows[0]
         if digest != row_digest(environment, customer_id, (CUSTOMER, seq, snapshot, numbers, log)):
             raise customer_corrupt(customer_id, "the row")
-        return CustomerSeal(
-            True, seq, snapshot, int.from_bytes(numbers, "little"), int.from_bytes(log, "little")
-        )
+        return CustomerSeal(True, seq, snapshot, int.from_bytes(numbers, "little"), int.from_bytes(log, "little"))
 
     def _write(self, customer_id: str, seal: CustomerSeal) -> None:
         if seal.snapshot is None:

@@ -17,10 +17,7 @@ _PUT = (
     " ON CONFLICT DO UPDATE SET seq = excluded.seq, high_water_ms = excluded.high_water_ms,"
     " digest = excluded.digest"
 )
-_HIGHEST = (
-    "SELECT max(coalesce((SELECT max(seq) FROM customer), 0),"
-    " coalesce((SELECT max(seq) FROM catalog_item), 0))"
-)
+_HIGHEST = "SELECT max(coalesce((SELECT max(seq) FROM customer), 0), coalesce((SELECT max(seq) FROM catalog_item), 0))"
 _META_ROWS = "SELECT key, value, digest FROM meta"
 
 Run = Callable[[str, tuple[Any, ...]], list[Any]]
@@ -43,9 +40,7 @@ def read_position(run: Run) -> Position | None:
     return Position(seq, high_water_ms)
 
 
-def read_or_rebuild_position(
-    run: Run, generation: Generation, mark: Mark, *, may_write: bool = True
-) -> Position:
+def read_or_rebuild_position(run: Run, generation: Generation, mark: Mark, *, may_write: bool = True) -> Position:
     """The position; where its row is damaged, the highest number that anything else remembers."""
     position = read_position(run)
     if position is None:
@@ -65,11 +60,7 @@ def put_position(run: Run, environment: str, position: Position) -> None:
 
 def read_meta(run: Run) -> dict[str, str]:
     """Every undamaged value about the file."""
-    return {
-        key: value
-        for key, value, digest in run(_META_ROWS, ())
-        if digest == row_digest("", key, (META, value))
-    }
+    return {key: value for key, value, digest in run(_META_ROWS, ()) if digest == row_digest("", key, (META, value))}
 
 
 def put_meta(run: Run, key: str, value: str) -> None:

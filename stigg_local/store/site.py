@@ -86,9 +86,7 @@ class Site:
         self.stored_anchor = meta.get("boot")
         self.high_water.load(position.high_water_ms, self.stored_anchor)
 
-    def _begin_epoch(
-        self, connection: apsw.Connection, run: Any, environment: str
-    ) -> tuple[str, int, Position]:
+    def _begin_epoch(self, connection: apsw.Connection, run: Any, environment: str) -> tuple[str, int, Position]:
         connection.execute("BEGIN IMMEDIATE")
         try:
             meta = read_meta(run)

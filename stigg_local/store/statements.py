@@ -10,8 +10,7 @@ CUSTOMER_IDS = (
     " ORDER BY slot, customer_id LIMIT ?"
 )
 COUNTER_KEY = (
-    " WHERE environment = ? AND customer_id = ? AND resource_id = ? AND feature_id = ? AND from_ms = ?"
-    " AND to_ms = ?"
+    " WHERE environment = ? AND customer_id = ? AND resource_id = ? AND feature_id = ? AND from_ms = ? AND to_ms = ?"
 )
 COUNTER = "SELECT value, seq, digest FROM usage_counter" + COUNTER_KEY
 PUT_COUNTER = (
@@ -21,9 +20,7 @@ PUT_COUNTER = (
     " ON CONFLICT DO UPDATE SET value = excluded.value, seq = excluded.seq, digest = excluded.digest"
 )
 DELETE_COUNTER = "DELETE FROM usage_counter" + COUNTER_KEY
-GRANT = (
-    "SELECT body, seq, digest FROM credit_grant WHERE environment = ? AND customer_id = ? AND grant_id = ?"
-)
+GRANT = "SELECT body, seq, digest FROM credit_grant WHERE environment = ? AND customer_id = ? AND grant_id = ?"
 PUT_GRANT = (
     "INSERT INTO credit_grant (environment, customer_id, grant_id, seq, body, digest) VALUES (?, ?,"
     " ?, ?, ?, ?)"
@@ -47,9 +44,7 @@ NEXT_MEASURED = (
     " AND (resource_id, feature_id) > (?, ?) ORDER BY resource_id, feature_id LIMIT 1"
 )
 PUT_LEDGER = "INSERT INTO ledger (environment, customer_id, seq, ord, body, digest) VALUES (?, ?, ?, ?, ?, ?)"
-LEDGER = (
-    "SELECT seq, ord, body, digest FROM ledger WHERE environment = ? AND customer_id = ? ORDER BY seq, ord"
-)
+LEDGER = "SELECT seq, ord, body, digest FROM ledger WHERE environment = ? AND customer_id = ? ORDER BY seq, ord"
 IDEMPOTENCY = (
     "SELECT customer_id, fingerprint, reply, at_ms, digest FROM idempotency"
     " WHERE environment = ? AND operation = ? AND key = ?"
@@ -73,9 +68,7 @@ PUT_CATALOG_ITEM = (
     " ON CONFLICT DO UPDATE SET seq = excluded.seq, body = excluded.body, digest = excluded.digest"
 )
 DELETE_CATALOG_ITEM = "DELETE FROM catalog_item WHERE environment = ? AND kind = ? AND id = ? AND version = ?"
-CATALOG_FILES = (
-    "SELECT hash, applied_ms, name, seq, digest FROM catalog_file WHERE environment = ? ORDER BY seq, hash"
-)
+CATALOG_FILES = "SELECT hash, applied_ms, name, seq, digest FROM catalog_file WHERE environment = ? ORDER BY seq, hash"
 PUT_CATALOG_FILE = (
     "INSERT INTO catalog_file (environment, hash, applied_ms, seq, name, digest) VALUES (?, ?, ?, ?, ?, ?)"
     " ON CONFLICT DO UPDATE SET applied_ms = excluded.applied_ms, seq = excluded.seq, name = excluded.name,"

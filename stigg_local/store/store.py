@@ -135,8 +135,8 @@ class Store:
         with GATE.lock:
             paused = self._commit.close()
             try:
+                self.upkeep.end(self._writer.exclusively)
                 self._writer.retire()
-                self.upkeep.end()
                 self._readers.end()
                 self._site.close_locks()
             finally:
@@ -289,12 +289,12 @@ class Store:
                 self._keeper = Keeper(self.upkeep)
                 self._keeper.start()
 
-    def _exclusively(self, action: Callable[[apsw.Connection], None]) -> None:
-        """Run `action` where no process writes: in the line, in the writer queue, in a write transaction."""
+    def _exclusively(self, action: Callable[[apsw.Connection], None], *, begins: bool = True) -> None:
+        """Run `action` in the line and in the writer queue, so that nobody writes meanwhile."""
         paused = self._commit.pause()
         assert paused is not None
         try:
-            self._writer.exclusively(action)
+            self._writer.exclusively(action, begins=begins)
         finally:
             self._commit.resume(paused)
 

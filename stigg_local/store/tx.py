@@ -154,9 +154,7 @@ class Tx:
         self._seals.verify_numbers(customer_id)
         return [row[1:6] for row in self.run(COUNTER_ROWS, (self.environment, customer_id))]
 
-    def counter(
-        self, customer_id: str, resource_id: str, feature_id: str, from_ms: int, to_ms: int
-    ) -> int | None:
+    def counter(self, customer_id: str, resource_id: str, feature_id: str, from_ms: int, to_ms: int) -> int | None:
         """One counter's value; None where nothing was counted yet."""
         found = self._counter(customer_id, (resource_id, feature_id, from_ms, to_ms))
         return None if found is None else found[0]
@@ -330,9 +328,7 @@ class Tx:
             raise StoreCorrupt(f"the reply stored under key `{key}` does not match its digest")
         return fingerprint, reply
 
-    def put_idempotency(
-        self, operation: str, key: str, customer_id: str, fingerprint: bytes, reply: bytes
-    ) -> None:
+    def put_idempotency(self, operation: str, key: str, customer_id: str, fingerprint: bytes, reply: bytes) -> None:
         """Remember the reply of a command under its key."""
         row = (key, customer_id, fingerprint, reply, self.now_ms)
         digest = row_digest(self.environment, operation, (IDEMPOTENCY, *row))

@@ -6,11 +6,12 @@ be committing; a replaced file is noticed within a second and opened anew.
 
 import os
 from collections.abc import Callable
-from typing import Any
+from contextlib import suppress
+from typing import Any, Protocol
 
 import apsw
 
-from stigg_local.store.connection import is_damage
+from stigg_local.store.connection import BUSY_TIMEOUT_MS, is_damage
 from stigg_local.store.digest import SLOT_COUNT
 from stigg_local.store.generation import IN_FLIGHT, UNIQUE, Generation
 from stigg_local.store.readers import Readers
@@ -20,9 +21,17 @@ from stigg_local.store.site import Site
 CHECKPOINT_WAL_BYTES = 4 << 20
 TRUNCATE_WAL_BYTES = 4 << 20
 ALARM_WAL_BYTES = 64 << 20
+TRUNCATE_WAIT_MS = 20
 
 _CHANGED = "SELECT slot, seq FROM customer WHERE environment = ? AND seq > ?"
 _CATALOG_SEQ = "SELECT coalesce(max(seq), 0) FROM catalog_root WHERE environment = ?"
+
+
+class Exclusively(Protocol):
+    """Runs an action where nobody writes."""
+
+    def __call__(self, action: Callable[[apsw.Connection], None], *, begins: bool = True) -> None:
+        """Run it; with `begins`, inside SQLite's write lock too."""
 
 
 class Upkeep:
@@ -33,7 +42,7 @@ class Upkeep:
         site: Site,
         environment: str,
         readers: Readers,
-        exclusively: Callable[[Callable[[apsw.Connection], None]], None],
+        exclusively: Exclusively,
     ) -> None:
         self._site = site
         self._environment = environment
@@ -52,11 +61,11 @@ class Upkeep:
         self._stuck: dict[int, int] = {}
         self._wal_bytes_before = -1
 
-    def end(self) -> None:
-        """Step back, leaving a small log behind."""
+    def end(self, exclusively: Exclusively) -> None:
+        """Step back, leaving a small log behind; the caller has stopped the line."""
         if self._site.leader.is_held:
             try:
-                self._checkpoint(apsw.SQLITE_CHECKPOINT_TRUNCATE)
+                self._truncate(exclusively)
             except Exception as error:
                 self.note("checkpoint", error)
             self._site.leader.release()
@@ -171,23 +180,32 @@ class Upkeep:
         is_idle = wal_bytes == self._wal_bytes_before
         self._wal_bytes_before = wal_bytes
         if wal_bytes > TRUNCATE_WAL_BYTES and is_idle:
-            return self._checkpoint(apsw.SQLITE_CHECKPOINT_TRUNCATE)
+            self._truncate(self._exclusively)
+            return 0
         if wal_bytes > CHECKPOINT_WAL_BYTES:
-            pages = self._checkpoint(apsw.SQLITE_CHECKPOINT_PASSIVE)
+            pages = self._checkpoint()
             if wal_bytes > ALARM_WAL_BYTES:
                 self._errors["wal"] = f"the write-ahead log has {wal_bytes} bytes: a reader holds it"
             return pages
         self._errors.pop("wal", None)
         return 0
 
-    def _checkpoint(self, mode: int) -> int:
+    def _checkpoint(self) -> int:
         with self._readers.of_thread().lock:
-            cursor = self._cursor()
-            try:
-                return cursor.connection.wal_checkpoint(mode=mode)[1]
-            except apsw.BusyError:
-                # Somebody reads or writes right now; the next tick tries again.
-                return 0
+            return self._cursor().connection.wal_checkpoint(mode=apsw.SQLITE_CHECKPOINT_PASSIVE)[1]
+
+    def _truncate(self, exclusively: Exclusively) -> None:
+        # First the long part, which stops nobody; then the short one, for which writers wait in their queue.
+        self._checkpoint()
+
+        def truncate(connection: apsw.Connection) -> None:
+            connection.set_busy_timeout(TRUNCATE_WAIT_MS)
+            # Readers that take longer are left alone; the next tick tries again.
+            with suppress(apsw.BusyError):
+                connection.wal_checkpoint(mode=apsw.SQLITE_CHECKPOINT_TRUNCATE)
+            connection.set_busy_timeout(BUSY_TIMEOUT_MS)
+
+        exclusively(truncate, begins=False)
 
     def _wal_bytes(self) -> int:
         try:

@@ -83,16 +83,23 @@ class Writer:
             self._site.settle_epoch(self._connection, self._environment)
         return self._connection
 
-    def exclusively(self, action: Callable[[apsw.Connection], None]) -> None:
-        """Run `action` while no process is inside a write transaction; what it writes is undone."""
+    def exclusively(self, action: Callable[[apsw.Connection], None], *, begins: bool = True) -> None:
+        """Run `action` while no process of the queue writes.
+
+        Args:
+            action: Gets the writing connection.
+            begins: Hold SQLite's own write lock as well; what `action` writes is undone.
+        """
         queue = self._site.queue
         try:
             queue.acquire()
             connection = self.connection()
             try:
-                connection.execute("BEGIN IMMEDIATE")
+                if begins:
+                    connection.execute("BEGIN IMMEDIATE")
                 action(connection)
-                connection.execute("ROLLBACK")
+                if begins:
+                    connection.execute("ROLLBACK")
             except BaseException:
                 self.retire()
                 raise
@@ -144,9 +151,7 @@ class Writer:
             if interrupt is not None:
                 raise interrupt
 
-    def _commit(
-        self, connection: apsw.Connection, batch: list[Member]
-    ) -> list[tuple[Any, BaseException | None]]:
+    def _commit(self, connection: apsw.Connection, batch: list[Member]) -> list[tuple[Any, BaseException | None]]:
         site = self._site
         synchronous = "FULL" if any(member.durability == "disk" for member in batch) else "NORMAL"
         if synchronous != self._synchronous:

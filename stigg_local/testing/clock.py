@@ -31,7 +31,15 @@ class ManualClock:
         """The same for the clock's whole life."""
         return self._boot_id
 
-    def advance(self, *, seconds: float = 0, milliseconds: int = 0, minutes: float = 0, hours: float = 0, days: float = 0) -> None:
+    def advance(
+        self,
+        *,
+        seconds: float = 0,
+        milliseconds: int = 0,
+        minutes: float = 0,
+        hours: float = 0,
+        days: float = 0,
+    ) -> None:
         """Let time pass: wall and monotonic together."""
         passed = round((seconds + 60 * minutes + 3600 * hours + 86_400 * days) * 1000) + milliseconds
         if passed < 0:

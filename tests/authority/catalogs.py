@@ -113,9 +113,7 @@ def catalogs(draw: st.DrawFn) -> Table:
             plan["parentPlanId"] = draw(st.sampled_from(names[:index]))
         plan["compatibleAddonIds"] = draw(st.lists(st.sampled_from(addons), unique=True)) if addons else []
         periods = draw(st.lists(st.sampled_from(["MONTHLY", "ANNUALLY"]), unique=True))
-        plan["prices"] = [
-            {"billingPeriod": period, "amount": draw(AMOUNTS), "currency": "USD"} for period in periods
-        ]
+        plan["prices"] = [{"billingPeriod": period, "amount": draw(AMOUNTS), "currency": "USD"} for period in periods]
         plans.append(plan)
     made: Table = {
         "schema": 1,

@@ -18,9 +18,7 @@ def applied(state: list[Stored], publish: Publish) -> list[Stored]:
     rows = {(kind, name, version): body for kind, name, version, body in state}
     for kind, name, version, record in publish.puts:
         rows[kind, name, version] = msgspec.json.encode(record).decode()
-    return [
-        (*key, body) for key, body in rows.items() if (key[0], key[1]) not in set(map(tuple, publish.removed))
-    ]
+    return [(*key, body) for key, body in rows.items() if (key[0], key[1]) not in set(map(tuple, publish.removed))]
 
 
 def stored_of(catalog: CatalogFile) -> list[Stored]:
@@ -30,9 +28,7 @@ def stored_of(catalog: CatalogFile) -> list[Stored]:
 
 def package(publish: Publish, name: str) -> PackageVersion:
     """The package version of that id that a publish puts."""
-    return next(
-        record for _, item, _, record in publish.puts if item == name and isinstance(record, PackageVersion)
-    )
+    return next(record for _, item, _, record in publish.puts if item == name and isinstance(record, PackageVersion))
 
 
 def catalog_of(source: Table) -> CatalogFile:
@@ -121,8 +117,7 @@ def test_a_plan_holds_what_its_bases_give_and_it_does_not_state_itself(source: T
         (item.plan_id, item.entitlement.feature_id, item.entitlement.limit) for item in version.inherited
     ]
     assert [("pro", "MONTH", 5)] == [
-        (item.plan_id, item.entitlement.cadence, item.entitlement.amount)
-        for item in version.inherited_credits
+        (item.plan_id, item.entitlement.cadence, item.entitlement.amount) for item in version.inherited_credits
     ]
 
 

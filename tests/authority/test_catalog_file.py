@@ -104,9 +104,7 @@ def test_keys_may_be_in_snake_case() -> None:
             return value
         made = {}
         for key, item in value.items():
-            name = (
-                key if verbatim else "".join(f"_{char.lower()}" if char.isupper() else char for char in key)
-            )
+            name = key if verbatim else "".join(f"_{char.lower()}" if char.isupper() else char for char in key)
             made[name] = snake(item, verbatim=key in {"metadata", "minimumSpend"})
         return made
 
@@ -144,8 +142,7 @@ def test_numbers_are_exact() -> None:
 def test_an_invalid_catalog_has_exactly_the_expected_problems(name: str) -> None:
     shown = [problem.to_dict() for problem in validate(INVALID / name)]
     found = [
-        {key: value for key, value in problem.items() if key != "file" and value is not None}
-        for problem in shown
+        {key: value for key, value in problem.items() if key != "file" and value is not None} for problem in shown
     ]
     assert EXPECTED[name] == found
     assert {str(INVALID / name)} == {problem["file"] for problem in shown}
@@ -320,11 +317,7 @@ def test_an_item_without_an_id_is_not_what_others_name() -> None:
                 {"billingPeriod": "MONTHLY", "currency": "EUR", "amount": 1.5, "billingCountryCode": "DE"},
             ]
         },
-        {
-            "overagePrices": [
-                {"featureId": "calls", "billingPeriod": "MONTHLY", "currency": "USD", "unitAmount": 1}
-            ]
-        },
+        {"overagePrices": [{"featureId": "calls", "billingPeriod": "MONTHLY", "currency": "USD", "unitAmount": 1}]},
     ],
 )
 def test_what_is_right_is_left_alone(fields: Table) -> None:
@@ -361,9 +354,7 @@ def test_a_file_beyond_the_limit_is_one_problem(tmp_path: Path, monkeypatch: pyt
     monkeypatch.setattr(catalog_file, "FILE_SIZE_MAX", 1024 * 1024)
     path = tmp_path / "catalog.toml"
     path.write_bytes(b"schema = 1\n" + b"#" * 1024 * 1024)
-    assert ["is larger than 1 MiB, the most that a catalog may be"] == [
-        problem.message for problem in validate(path)
-    ]
+    assert ["is larger than 1 MiB, the most that a catalog may be"] == [problem.message for problem in validate(path)]
 
 
 def test_what_is_neither_path_nor_mapping_is_the_callers_mistake() -> None:
@@ -392,9 +383,7 @@ def test_a_file_that_does_not_parse_is_one_problem(
 ) -> None:
     path = tmp_path / name
     path.write_bytes(content)
-    assert [(line, message)] == [
-        (problem.line, problem.message.removesuffix(": `x`")) for problem in validate(path)
-    ]
+    assert [(line, message)] == [(problem.line, problem.message.removesuffix(": `x`")) for problem in validate(path)]
 
 
 def test_a_byte_order_mark_is_no_mistake(tmp_path: Path) -> None:
@@ -478,10 +467,7 @@ def test_an_example_with_absurd_values_gives_problems_and_nothing_else(
     found = validate(source)
     assert all(problem.message and len(str(problem)) < 1_000 for problem in found)
     if not found:
-        assert (
-            load(source).catalog
-            == load(msgspec.json.decode(msgspec.json.encode(load(source).catalog))).catalog
-        )
+        assert load(source).catalog == load(msgspec.json.decode(msgspec.json.encode(load(source).catalog))).catalog
 
 
 @given(

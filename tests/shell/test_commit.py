@@ -207,9 +207,7 @@ def faults(monkeypatch: pytest.MonkeyPatch) -> Faults:
 
 
 @pytest.mark.parametrize("after", [False, True])
-def test_a_failed_sync_is_resolved_by_running_the_command_again(
-    tmp_path: Path, faults: Faults, after: bool
-) -> None:
+def test_a_failed_sync_is_resolved_by_running_the_command_again(tmp_path: Path, faults: Faults, after: bool) -> None:
     with opened(tmp_path) as store:
         add(store, "first")
         faults.after, faults.fail_syncs = after, 1
@@ -218,9 +216,7 @@ def test_a_failed_sync_is_resolved_by_running_the_command_again(
         assert ["first", "second"] == measured(store)
 
 
-def test_a_sync_that_keeps_failing_says_under_which_key_the_outcome_is_unknown(
-    tmp_path: Path, faults: Faults
-) -> None:
+def test_a_sync_that_keeps_failing_says_under_which_key_the_outcome_is_unknown(tmp_path: Path, faults: Faults) -> None:
     with opened(tmp_path) as store:
         add(store, "first")
         faults.fail_syncs = 100

@@ -28,9 +28,7 @@ def read(client: Stigg) -> None:
     numeric = client.get_numeric_entitlement("customer-1", "feature-seats")
     assert_type(numeric.is_unlimited, bool)
 
-    metered = client.get_metered_entitlement(
-        "customer-1", "feature-calls", resource_id="r-1", requested_usage=3
-    )
+    metered = client.get_metered_entitlement("customer-1", "feature-calls", resource_id="r-1", requested_usage=3)
     assert_type(metered.has_soft_limit, bool)
     assert_type(metered.next_reset_date, datetime | None)
 
@@ -54,9 +52,7 @@ def read(client: Stigg) -> None:
 
 
 def write(client: Stigg) -> None:
-    provisioned = client.provision_customer(
-        "customer-1", name="Acme", email="a@example.com", idempotency_key="k1"
-    )
+    provisioned = client.provision_customer("customer-1", name="Acme", email="a@example.com", idempotency_key="k1")
     assert_type(provisioned.customer.id, str)
     done = client.provision_subscription(
         "customer-1",
@@ -70,9 +66,7 @@ def write(client: Stigg) -> None:
         "customer-1", [{"feature_id": "feature-calls", "usage_limit": 5, "period": "ONE_MONTH"}]
     )
     client.grant_credits("customer-1", "currency-tokens", 100, expire_at="2025-12-31T00:00:00Z")
-    reported = client.report_usage(
-        "customer-1", "feature-calls", 3, update_behavior="DELTA", durability="disk"
-    )
+    reported = client.report_usage("customer-1", "feature-calls", 3, update_behavior="DELTA", durability="disk")
     assert_type(reported.measurement_id, str)
 
 

@@ -150,22 +150,14 @@ ROWS_NOW: tuple[Scenario, ...] = (
     Scenario("16", "not entitled", "BOOLEAN", "PER_CALL", 0, False, False, _LACKS, None, _SILENT),
     Scenario("16", "not entitled", "METERED", "GLOBAL", 1, False, False, _LACKS, None, _SILENT),
     Scenario("16", "empty wallet", "CREDIT", "GLOBAL", 1, False, False, _POOR, None, _SILENT),
-    Scenario(
-        "16", "unknown customer", "BOOLEAN", "PER_CALL", 0, False, False, "CustomerNotFound", None, _SILENT
-    ),
-    Scenario(
-        "16", "unknown customer", "CREDIT", "GLOBAL", 1, False, False, "CustomerNotFound", None, _SILENT
-    ),
+    Scenario("16", "unknown customer", "BOOLEAN", "PER_CALL", 0, False, False, "CustomerNotFound", None, _SILENT),
+    Scenario("16", "unknown customer", "CREDIT", "GLOBAL", 1, False, False, "CustomerNotFound", None, _SILENT),
     Scenario("17", "unknown feature", "BOOLEAN", "PER_CALL", 0, True, True, "FeatureNotFound", None, _WARNED),
     Scenario("17", "unknown feature", "METERED", "GLOBAL", 5, True, True, "FeatureNotFound", None, _WARNED),
-    Scenario(
-        "17", "unknown feature", "CREDIT", "GLOBAL", 5, True, True, "EntitlementNotFound", None, _WARNED
-    ),
+    Scenario("17", "unknown feature", "CREDIT", "GLOBAL", 5, True, True, "EntitlementNotFound", None, _WARNED),
     Scenario("18", "unknown feature", "BOOLEAN", "ABSENT", 0, False, True, "FeatureNotFound", None, _WARNED),
     Scenario("18", "unknown feature", "METERED", "ABSENT", 1, False, True, "FeatureNotFound", None, _WARNED),
-    Scenario(
-        "18", "unknown feature", "CREDIT", "ABSENT", 1, False, True, "EntitlementNotFound", None, _WARNED
-    ),
+    Scenario("18", "unknown feature", "CREDIT", "ABSENT", 1, False, True, "EntitlementNotFound", None, _WARNED),
     # An embedded engine is its own authority: what it lost comes back only by being provisioned again.
     Scenario("23", "corrupt, rebuilt", "BOOLEAN", "PER_CALL", 0, True, False, None, None, _KEPT),
     Scenario("24", "corrupt, warm", "BOOLEAN", "ABSENT", 0, True, False, None, "STORAGE", _KEPT),

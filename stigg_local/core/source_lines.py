@@ -1,6 +1,6 @@
-"""Where the tables of a catalog file stand: key path as written -> line, by a scan of the text.
+"""Where things stand in a TOML or JSON file: key path as written -> line, by a scan of the text; a parser's messages.
 
-Laws: the text was parsed before, so the scan only has to tell strings and comments from structure.
+Laws: a text that is scanned was parsed before, so the scan only has to tell strings and comments from structure.
 """
 
 import re
@@ -11,6 +11,10 @@ _STRING = r'"""(?:\\.|[^\\])*?"{3,5}|\'\'\'.*?\'{3,5}|"(?:\\.|[^"\\\n])*"|\'[^\'
 _SPACE = re.compile(r"(?:[ \t\r\n]+|#[^\n]*)+")
 _KEY = re.compile(r'[ \t]*("(?:\\.|[^"\\\n])*"|\'[^\'\n]*\'|[A-Za-z0-9_-]+)[ \t]*(\.)?')
 _VALUE = re.compile(rf"{_STRING}|[\[\]{{}}\n]|#[^\n]*|[^\[\]{{}}\n#\"']+", re.DOTALL)
+_TOML_PLACE = re.compile(r" \(at (?:line (\d+), column (\d+)|end of document)\)$")
+# How the parser writes the parts of a dotted key.
+_NAME_TUPLE = re.compile(r"\((?:'[^']*',? ?)+\)")
+_NAME = re.compile(r"'([^']*)'")
 _JSON = re.compile(r'"(?:[^"\\]|\\.)*"|[{}\[\],]', re.DOTALL)
 
 
@@ -22,12 +26,18 @@ def line_of(lines: dict[Keys, int], keys: Keys) -> int:
     return lines.get((), 1)
 
 
-def toml_lines(text: str) -> dict[Keys, int]:
-    """The line of each `[table]` and `[[table]]` header, and of each key above the first of them."""
+def toml_lines(text: str, *, every_key: bool = False) -> dict[Keys, int]:
+    """The line of each `[table]` and `[[table]]` header, and of each key above the first of them.
+
+    Args:
+        text: The file.
+        every_key: Also the keys inside of tables.
+    """
     lines: dict[Keys, int] = {}
     counts: dict[Keys, int] = {}
     counter = _Counter(text)
     at, inside = 0, False
+    keys: Keys = ()
     while True:
         space = _SPACE.match(text, at)
         at = space.end() if space else at
@@ -43,8 +53,10 @@ def toml_lines(text: str) -> dict[Keys, int]:
             at += 1 + is_list
         else:
             names, at = _names(text, at)
-            if not inside:
-                lines.setdefault((names[0],), counter.line(start))
+            if every_key or not inside:
+                line = counter.line(start)
+                for length in range(1, len(names) + 1 if every_key else 2):
+                    lines.setdefault((*keys, *names[:length]), line)
             at = _after_value(text, at + 1)
 
 
@@ -128,6 +140,28 @@ def json_lines(text: str) -> tuple[dict[Keys, int], list[Keys]]:
             current[-1] = key
             expects_key = False
     return lines, duplicates
+
+
+def toml_place(message: str, text: str) -> tuple[str, int, int]:
+    """The TOML parser's message apart from the line and column that it names."""
+    place = _TOML_PLACE.search(message)
+    line, column = end_of(text)
+    if place is not None:
+        message = message[: place.start()]
+        if place[1] is not None:
+            line, column = int(place[1]), int(place[2])
+    return sentence(message), line, column
+
+
+def sentence(message: str) -> str:
+    """A parser's message the way ours are written."""
+    message = _NAME_TUPLE.sub(lambda names: f"`{'.'.join(_NAME.findall(names[0]))}`", message)
+    return message[:1].lower() + message[1:].removesuffix(".")
+
+
+def end_of(text: str) -> tuple[int, int]:
+    """Line and column of the end of a text."""
+    return text.count("\n") + 1, len(text) - text.rfind("\n")
 
 
 class _Counter:

@@ -1,0 +1,257 @@
+"""Fallback files, from bytes to checked fallback values, or the first thing that is wrong with them.
+
+Laws: a file is taken whole or not at all; whatever a file holds, the only error is `FallbackFileError`.
+"""
+
+import os
+import re
+import stat
+from collections.abc import Mapping
+from typing import Any
+
+from stigg_local.core.fallback import Fallback, Fallbacks, parse_fallback
+from stigg_local.core.nearest import nearest
+from stigg_local.core.source_lines import Keys, end_of, json_lines, line_of, sentence, toml_lines, toml_place
+from stigg_local.errors import FallbackFileError, InvalidInput
+
+FILE_SIZE_MAX = 16 * 1024 * 1024
+SCHEMA = 1
+SUFFIXES = (".toml", ".json")
+SECTIONS = ("features", "credits")
+# What a fallback of the other section may say, and this one may not, for it would never be looked at.
+FOREIGN = {
+    "features": ("current_balance", "total_granted", "total_consumed"),
+    "credits": ("value", "usage_limit", "is_unlimited", "enum_values"),
+}
+# Longer than `int` reads; the parsers name no place for it.
+DIGITS_MAX = 4_000
+BITS_MAX = 1_024
+SHOWN_MAX = 60
+
+_HUGE_NUMBER = re.compile(rf"[0-9_]{{{DIGITS_MAX},}}")
+_BEGINNING = f"a fallback file begins with schema = {SCHEMA}"
+
+
+def read_fallback_file(path: str | os.PathLike[str]) -> Fallbacks:
+    """Read and check a fallback file.
+
+    Args:
+        path: A `.toml` or `.json` file of at most 16 MiB.
+
+    Raises:
+        FallbackFileError: The file is missing, cannot be read or is invalid; names file, line and key path.
+    """
+    name = file_name(path)
+    return parse_fallback_file(fallback_bytes(path, name), name)
+
+
+def file_name(path: str | os.PathLike[str]) -> str:
+    """The file as the caller named it, in characters that print.
+
+    Raises:
+        FallbackFileError: Neither `.toml` nor `.json`.
+    """
+    name = _printable(os.fsdecode(path))
+    if not name.lower().endswith(SUFFIXES):
+        raise FallbackFileError(f"`{name}` is not a fallback file", hint="fallback files end in .toml or .json")
+    return name
+
+
+def fallback_bytes(path: str | os.PathLike[str], name: str) -> bytes:
+    """A regular file's bytes, as many as a fallback file may have.
+
+    Args:
+        path: What to open.
+        name: What to call it in an error.
+
+    Raises:
+        FallbackFileError: Missing, not readable, not a regular file or too large.
+    """
+    try:
+        # Without O_NONBLOCK the open of a pipe would wait for its writer.
+        descriptor = os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC)
+        with os.fdopen(descriptor, "rb") as file:
+            if not stat.S_ISREG(os.fstat(descriptor).st_mode):
+                raise FallbackFileError(f"{name}: is not a regular file", hint="name a .toml or .json file")
+            content = file.read(FILE_SIZE_MAX + 1)
+    except FileNotFoundError:
+        raise FallbackFileError(
+            f"{name}: does not exist", hint="create it, correct the path, or leave fallback_file out"
+        ) from None
+    except IsADirectoryError:
+        raise FallbackFileError(f"{name}: is not a regular file", hint="name a .toml or .json file") from None
+    except (OSError, ValueError) as error:
+        reason = error.strerror if isinstance(error, OSError) and error.strerror else str(error)
+        raise FallbackFileError(
+            f"{name}: cannot be read: {_printable(reason.lower())}", hint="let this user read the file"
+        ) from None
+    if len(content) > FILE_SIZE_MAX:
+        raise FallbackFileError(
+            f"{name}: is larger than {FILE_SIZE_MAX // 1024 // 1024} MiB, the most that a fallback file may be",
+            hint="keep to the features that matter when there is no data",
+        )
+    return content
+
+
+def parse_fallback_file(content: bytes, name: str) -> Fallbacks:
+    """The fallback values that a file's bytes hold.
+
+    Args:
+        content: The bytes.
+        name: The file's name, which also says what is in it: `.json`, else TOML.
+
+    Raises:
+        FallbackFileError: The first thing that is wrong.
+    """
+    text = _text_of(content, name)
+    is_json = name.lower().endswith(".json")
+    try:
+        source = _json(text, name) if is_json else _toml(text, name)
+        return _checked(source)
+    except _Wrong as wrong:
+        lines = json_lines(text)[0] if is_json else toml_lines(text, every_key=True)
+        raise _error(name, line_of(lines, wrong.keys), None, wrong.message, wrong.hint) from None
+    except RecursionError:
+        raise FallbackFileError(
+            f"{name}: is nested too deeply", hint="a fallback value has no tables inside"
+        ) from None
+
+
+class _Wrong(Exception):
+    """Something is wrong at a key path; the line is looked up by whom has the text."""
+
+    def __init__(self, keys: Keys, message: str, hint: str | None) -> None:
+        super().__init__(message)
+        self.keys = keys
+        self.message = message
+        self.hint = hint
+
+
+def _error(name: str, line: int, column: int | None, message: str, hint: str | None) -> FallbackFileError:
+    where = f"{name}:{line}" if column is None else f"{name}:{line}:{column}"
+    return FallbackFileError(f"{where}: {_printable(message)}", hint=None if hint is None else _printable(hint))
+
+
+# Text to tables ---------------------------------------------------------------------------------------------
+
+
+def _text_of(content: bytes, name: str) -> str:
+    try:
+        text = content.decode("utf-8-sig")
+    except UnicodeDecodeError as error:
+        line = content.count(b"\n", 0, error.start) + 1
+        column = error.start - content.rfind(b"\n", 0, error.start)
+        raise _error(name, line, column, "is not UTF-8 text", "save it as UTF-8") from None
+    if not text.strip():
+        raise _error(name, 1, None, "is empty", _BEGINNING)
+    return text
+
+
+def _toml(text: str, name: str) -> object:
+    import tomllib
+
+    try:
+        return tomllib.loads(text)
+    except tomllib.TOMLDecodeError as error:
+        message, line, column = toml_place(str(error), text)
+        raise _error(name, line, column, message, "correct the syntax of the TOML") from None
+    except ValueError:
+        raise _huge_number(text, name) from None
+
+
+def _json(text: str, name: str) -> object:
+    import json
+
+    has_duplicates = False
+
+    def paired(pairs: list[tuple[str, object]]) -> dict[str, object]:
+        nonlocal has_duplicates
+        made = dict(pairs)
+        has_duplicates |= len(made) < len(pairs)
+        return made
+
+    try:
+        # NaN and Infinity become floats that are not finite, and are refused with their key path.
+        source = json.loads(text, object_pairs_hook=paired)
+    except json.JSONDecodeError as error:
+        message = sentence(error.msg)
+        raise _error(name, error.lineno, error.colno, message, "correct the syntax of the JSON") from None
+    except ValueError:
+        raise _huge_number(text, name) from None
+    if has_duplicates:
+        keys = json_lines(text)[1][0]
+        raise _Wrong(keys, f"{_path(keys)} is stated twice in one object", "keep one of the two")
+    return source
+
+
+def _huge_number(text: str, name: str) -> FallbackFileError:
+    found = _HUGE_NUMBER.search(text)
+    line, column = end_of(text if found is None else text[: found.start()])
+    return _error(name, line, column, "is a number with too many digits", "write `isUnlimited` for no limit")
+
+
+# Tables to fallback values ----------------------------------------------------------------------------------
+
+
+def _checked(source: object) -> Fallbacks:
+    if not isinstance(source, Mapping):
+        raise _Wrong((), "the file does not hold an object", f'it begins with {{"schema": {SCHEMA}, …')
+    known = ("schema", *SECTIONS)
+    for key in source:
+        if key not in known:
+            near = nearest(key, known)
+            hint = f"did you mean `{near}`" if near else f"known are {', '.join(f'`{name}`' for name in known)}"
+            raise _Wrong((key,), f"the unknown key `{_short(key)}`", hint)
+    if "schema" not in source:
+        raise _Wrong((), "`schema` is missing", _BEGINNING)
+    schema = source["schema"]
+    if type(schema) is not int or schema != SCHEMA:
+        raise _Wrong(("schema",), f"schema is `{_short(schema)}`, not {SCHEMA}", f"this version reads schema {SCHEMA}")
+    features, credits = (_section(name, source.get(name, {})) for name in SECTIONS)
+    return Fallbacks(features, credits)
+
+
+def _section(section: str, entries: object) -> dict[str, Fallback]:
+    if not isinstance(entries, Mapping):
+        raise _Wrong((section,), f"{section} is `{_short(entries)}`, not a table", f"write [{section}.an-id]")
+    return {key: _entry(section, key, value) for key, value in entries.items()}
+
+
+def _entry(section: str, key: str, value: object) -> Fallback:
+    keys = (section, key)
+    where = _path(keys)
+    if isinstance(value, Mapping):
+        for name, item in value.items():
+            if isinstance(item, int) and item.bit_length() > BITS_MAX:
+                raise _Wrong(
+                    (*keys, name), f"{where}.{_short(name)} is a huge number", "write `isUnlimited` for no limit"
+                )
+    try:
+        fallback = parse_fallback(value, where=where)
+    except InvalidInput as error:
+        raise _Wrong(keys, error.message, error.hint or "see the documented fallback file") from None
+    empty = Fallback(False)
+    for attribute, name in zip(Fallback.__struct_fields__, Fallback.__struct_encode_fields__, strict=True):
+        if attribute in FOREIGN[section] and getattr(fallback, attribute) != getattr(empty, attribute):
+            other = SECTIONS[section == SECTIONS[0]]
+            raise _Wrong(keys, f"{where} has `{name}`, which is a key of {other}", f"leave `{name}` out")
+    return fallback
+
+
+def _path(keys: Keys) -> str:
+    """A key path as people read it, for example `features[feature-sso].hasAccess`."""
+    head, *rest = [_short(key) for key in keys]
+    for index, key in enumerate(rest):
+        head += f"[{key}]" if index == 0 and head in SECTIONS else f".{key}"
+    return head
+
+
+def _short(value: Any) -> str:
+    if isinstance(value, int) and value.bit_length() > BITS_MAX:
+        return "a huge number"
+    text = str(value)
+    return text if len(text) <= SHOWN_MAX else text[: SHOWN_MAX - 1] + "…"
+
+
+def _printable(text: str) -> str:
+    return text if text.isprintable() else text.encode("unicode_escape", "surrogatepass").decode("ascii")
