@@ -10,7 +10,7 @@ from stigg_local.core.answer import (
     MeteredEntitlement,
     NumericEntitlement,
 )
-from stigg_local.core.command import UNSET
+from stigg_local.core.ids import UNSET
 from stigg_local.core.words import (
     AccessDeniedReason,
     BillingPeriod,
@@ -48,7 +48,6 @@ from stigg_local.errors import (
 __version__ = "0.1.0"
 
 __all__ = [
-    "UNSET",
     "AccessDeniedReason",
     "AuthorityUnavailable",
     "BillingPeriod",
@@ -85,5 +84,6 @@ __all__ = [
     "StoreCorrupt",
     "StoreError",
     "SubscriptionStatus",
+    "UNSET",
     "UsageUpdateBehavior",
 ]

@@ -5,7 +5,8 @@ from typing import Any
 
 from stigg_local.authority.authority import GrantCredits, ProvisionCustomer, ReportUsage
 from stigg_local.core import command as shape
-from stigg_local.core.command import Unset, check_id, check_text
+from stigg_local.core.command import check_text
+from stigg_local.core.ids import Unset, check_id
 from stigg_local.core.period import to_ms
 from stigg_local.core.quantity import to_decimal
 from stigg_local.core.words import CreditGrantType, UsageUpdateBehavior
@@ -15,7 +16,7 @@ PRIORITY_MAX = 1_000_000
 DIMENSIONS_MAX = 100
 
 
-def provision_customer(
+def customer_command(
     customer_id: object,
     *,
     name: object,
@@ -48,7 +49,7 @@ def provision_customer(
     )
 
 
-def grant_credits(
+def credits_command(
     customer_id: object,
     currency_id: object,
     amount: object,
@@ -94,7 +95,7 @@ def grant_credits(
     )
 
 
-def report_usage(
+def usage_command(
     customer_id: object,
     feature_id: object,
     value: object,

@@ -10,8 +10,8 @@ from types import TracebackType
 from typing import TYPE_CHECKING, Any, Literal, Self
 
 from stigg_local.clock import Clock, SystemClock
-from stigg_local.core.command import UNSET, Unset, check_id
 from stigg_local.core.fallback import Fallbacks, parse_fallbacks
+from stigg_local.core.ids import UNSET, Unset, check_id
 from stigg_local.errors import InvalidInput, NotAvailableOffline, StiggError
 from stigg_local.getters import Getters, Quantity
 from stigg_local.listeners import Listeners
@@ -26,7 +26,6 @@ if TYPE_CHECKING:
         ProvisionSubscriptionResult,
         ReportUsageResult,
     )
-    from stigg_local.edge.fallback_file import FallbackFile
     from stigg_local.embedded import Embedded
     from stigg_local.status import Status
 
@@ -91,22 +90,22 @@ class Stigg(Getters):
             parse_fallbacks(entitlements_fallback, where="entitlements_fallback"),
             parse_fallbacks(credit_entitlements_fallback, where="credit_entitlements_fallback"),
         )
-        self._fallback_file: FallbackFile | None = None
+        self._fallback_file = None
         self._listeners = Listeners()
         # What the getters touch on a hit; an offline client's memo stays empty.
         self._memo: dict[str, Any] = {}
         self._generation: Any = ()
         self._time = self._clock.time
-        self._embedded: Embedded | None = None
+        self._embedded = None
         if fallback_file is not None:
-            from stigg_local.edge import fallback_file as files
+            from stigg_local.edge.fallback_file import FallbackFile
 
-            self._fallback_file = files.FallbackFile(fallback_file)
+            self._fallback_file = FallbackFile(fallback_file)
         try:
             if not offline:
-                from stigg_local import embedded
+                from stigg_local.embedded import Embedded
 
-                self._embedded = embedded.Embedded(
+                self._embedded = Embedded(
                     catalog=catalog,
                     data_dir=None if data_dir is None else Path(data_dir),
                     environment=environment,
@@ -169,16 +168,16 @@ class Stigg(Getters):
     @property
     def aio(self) -> "AsyncStigg":
         """Awaitable twins of every call that does I/O: `await client.aio.report_usage(…)`."""
-        from stigg_local import aio
+        from stigg_local.aio import AsyncStigg
 
-        return aio.AsyncStigg(self)
+        return AsyncStigg(self)
 
     @property
     def catalog(self) -> "CatalogCalls":
         """`apply`, `diff`, `validate` and `show` of the catalog."""
-        from stigg_local import catalog_calls
+        from stigg_local.catalog_calls import CatalogCalls
 
-        return catalog_calls.CatalogCalls(self._authority("catalog"))
+        return CatalogCalls(self._authority("catalog"))
 
     def status(self) -> "Status":
         """What state the client is in; never raises."""
@@ -224,9 +223,9 @@ class Stigg(Getters):
             NotAllowed: The customer is archived (`EntityIsArchivedError`), or a rule refuses the subscription.
             InvalidInput, NotFound: As `provision_subscription`.
         """
-        from stigg_local import calls
+        from stigg_local.calls import customer_command
 
-        command = calls.provision_customer(
+        command = customer_command(
             customer_id,
             name=name,
             email=email,
@@ -362,9 +361,9 @@ class Stigg(Getters):
             NotFound: `CustomerNotFound`, `CustomerResourceNotFound` or `CustomCurrencyNotFound`.
             InvalidInput: For example `ExpireAtMustBeLaterThanEffectiveAtError`.
         """
-        from stigg_local import calls
+        from stigg_local.calls import credits_command
 
-        command = calls.grant_credits(
+        command = credits_command(
             customer_id,
             currency_id,
             amount,
@@ -419,10 +418,10 @@ class Stigg(Getters):
             IdempotencyConflict: The key was used with other arguments.
             StoreError: The disk failed; with the same `idempotency_key` the call can be repeated safely.
         """
-        from stigg_local import calls
+        from stigg_local.calls import usage_command
 
         self._check_open()
-        command = calls.report_usage(
+        command = usage_command(
             customer_id,
             feature_id,
             value,

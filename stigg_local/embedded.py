@@ -5,15 +5,13 @@ the temporary directory of a client without `data_dir`.
 """
 
 import os
-import shutil
 from collections.abc import Callable, Mapping
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from msgspec import Struct
 
-from stigg_local.authority.authority import Authority
-from stigg_local.authority.publish import apply_once
+from stigg_local.authority.catalog_source import apply_once
 from stigg_local.clock import Clock
 from stigg_local.core.answer import CREDIT
 from stigg_local.core.entitlement import kind_of
@@ -24,6 +22,9 @@ from stigg_local.errors import InvalidInput, StiggError, StoreError
 from stigg_local.store.catalog import CatalogReader
 from stigg_local.store.environment import remember_environment, stored_environment
 from stigg_local.store.store import Store
+
+if TYPE_CHECKING:
+    from stigg_local.authority.authority import Authority
 
 DEFAULT_ENVIRONMENT = "production"
 
@@ -45,6 +46,8 @@ class Embedded:
         last_error: The last failure of a read, as text; None after a read that went well.
     """
 
+    _authority: "Authority | None"
+
     def __init__(
         self,
         *,
@@ -64,6 +67,7 @@ class Embedded:
             self._temporary_pid = os.getpid()
         self.data_dir = data_dir
         self.last_error: str | None = None
+        self._authority = None
         self.on_replaced: Callable[[], None] = lambda: None
         try:
             self._open(catalog, environment, clock, memory_limit_bytes or MEMORY_LIMIT_BYTES)
@@ -96,19 +100,27 @@ class Embedded:
         self.store = Store.open(self.data_dir, environment=name, clock=clock)
         try:
             self.catalogs = CatalogReader(self.store)
-            self.authority = Authority(self.store, self.catalogs)
             self.replica = Replica(
                 self.store,
                 self.catalogs,
                 clock,
                 memory_limit_bytes=memory_limit_bytes,
-                repair=self.authority.repair,
+                repair=self._repair,
             )
-            if source is not None:
+            if source is not None and source.is_news(self.store):
                 source.apply(self.store, self.authority)
         except BaseException:
             self.store.close()
             raise
+
+    @property
+    def authority(self) -> "Authority":
+        """What decides; imported and made at the first write, for most processes only read."""
+        if self._authority is None:
+            from stigg_local.authority.authority import Authority
+
+            self._authority = Authority(self.store, self.catalogs)
+        return self._authority
 
     def close(self) -> None:
         """Close the store; a temporary directory is removed by the process that made it."""
@@ -145,7 +157,12 @@ class Embedded:
         """Remember a failed read for `status()`."""
         self.last_error = str(error)
 
+    def _repair(self, customer_id: str) -> None:
+        self.authority.repair(customer_id)
+
     def _remove_temporary(self) -> None:
         if self._temporary_pid == os.getpid():
+            import shutil
+
             self._temporary_pid = None
             shutil.rmtree(self.data_dir, ignore_errors=True)

@@ -5,7 +5,6 @@ at all; the same key with the same arguments returns the stored reply and does n
 """
 
 from collections.abc import Callable, Mapping, Sequence
-from hashlib import blake2b
 from typing import Any, TypeVar
 
 import msgspec
@@ -15,10 +14,10 @@ from msgspec.structs import replace
 from stigg_local.authority import numbers
 from stigg_local.clock import new_id, new_short_id
 from stigg_local.core.catalog import Feature
-from stigg_local.core.command import UNSET, Unset, check_id
 from stigg_local.core.credit import Grant
 from stigg_local.core.customer import Customer, CustomerSnapshot, derive_snapshot
 from stigg_local.core.entitlement import find_winner
+from stigg_local.core.ids import UNSET, Unset, check_id
 from stigg_local.core.ledger import GRANTED
 from stigg_local.core.nearest import nearest
 from stigg_local.core.period import FOREVER_MS, to_text
@@ -42,6 +41,7 @@ from stigg_local.core.subscription import ProvisionSubscription, journey, provis
 from stigg_local.core.usage import AHEAD_MS_MAX
 from stigg_local.errors import IdempotencyConflict, InvalidInput, NotAllowed, NotFound
 from stigg_local.store.catalog import CatalogReader
+from stigg_local.store.digest import fingerprint
 from stigg_local.store.store import Store
 from stigg_local.store.tx import Tx
 
@@ -388,12 +388,12 @@ class Authority:
         if key is not None:
             check_id(key, "idempotency_key")
         used_key = key or new_id()
-        fingerprint = blake2b(repr(command).encode(errors="replace"), digest_size=16).digest()
+        body = fingerprint(repr(command).encode(errors="replace"))
 
         def work(tx: Tx) -> T:
             stored = tx.idempotency(operation, used_key)
             if stored is not None:
-                if stored[0] != fingerprint:
+                if stored[0] != body:
                     raise IdempotencyConflict(
                         f"idempotency_key `{used_key}` was used for another {operation}",
                         hint="use a new key for a new request, and the same arguments with the same key",
@@ -401,7 +401,7 @@ class Authority:
                 return msgspec.msgpack.decode(stored[1], type=reply_type)
             reply = decide(tx)
             kept = reply if scrub is None else scrub(reply)
-            tx.put_idempotency(operation, used_key, customer_id, fingerprint, _encode(kept))
+            tx.put_idempotency(operation, used_key, customer_id, body, _encode(kept))
             return kept
 
         return self._store.write(work, operation=operation, key=used_key)

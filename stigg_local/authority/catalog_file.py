@@ -3,7 +3,6 @@
 Laws: a catalog is taken whole or not at all; nothing in a source makes anything but a `Problem`.
 """
 
-import hashlib
 import os
 import re
 import stat
@@ -21,6 +20,7 @@ from stigg_local.authority.catalog_shape import read_catalog
 from stigg_local.core.catalog import CatalogFile
 from stigg_local.core.source_lines import Keys, end_of, json_lines, line_of, sentence, toml_lines, toml_place
 from stigg_local.errors import CatalogInvalid, InvalidInput
+from stigg_local.store.digest import content_hash
 
 __all__ = ["FILE_SIZE_MAX", "LoadedCatalog", "Problem", "Source", "file_hash", "load", "validate"]
 
@@ -40,7 +40,7 @@ class LoadedCatalog(Struct, frozen=True):
 
     Attributes:
         catalog: The records.
-        hash: SHA-256 in hex: of the file's bytes, or of the records of a mapping.
+        hash: BLAKE2b in hex: of the file's bytes, or of the records of a mapping.
         name: The file's name, or `<mapping>`.
     """
 
@@ -76,13 +76,13 @@ def validate(source: Source) -> list[Problem]:
 
 
 def file_hash(path: str | os.PathLike[str]) -> str:
-    """SHA-256 of a file's bytes in hex: what `load` gives as `hash`, without parsing.
+    """BLAKE2b of a file's bytes in hex: what `load` gives as `hash`, without parsing.
 
     Raises:
         CatalogInvalid: The file cannot be read.
     """
     try:
-        return hashlib.sha256(_bytes_of(path)).hexdigest()
+        return content_hash(_bytes_of(path))
     except _Unreadable as error:
         raise CatalogInvalid(str(error.problem), problems=(error.problem,)) from None
 
@@ -110,7 +110,7 @@ def _read(source: Source) -> tuple[LoadedCatalog | None, list[Problem]]:
         if draft.mistakes:
             return None, _problems(draft, MAPPING_NAME, None)
         body = msgspec.json.encode(draft.catalog, order="sorted")
-        return LoadedCatalog(draft.catalog, hashlib.sha256(body).hexdigest(), MAPPING_NAME), []
+        return LoadedCatalog(draft.catalog, content_hash(body), MAPPING_NAME), []
     if not isinstance(source, str | os.PathLike):
         raise InvalidInput(
             f"a catalog of type `{type(source).__name__}` cannot be read",
@@ -145,7 +145,7 @@ def _read_file(path: str | os.PathLike[str]) -> tuple[LoadedCatalog | None, list
     if draft.mistakes:
         lines = toml_lines(text) if suffix == ".toml" else json_lines(text)[0]
         return None, _problems(draft, file, lines)
-    return LoadedCatalog(draft.catalog, hashlib.sha256(content).hexdigest(), Path(path).name), []
+    return LoadedCatalog(draft.catalog, content_hash(content), Path(path).name), []
 
 
 def _report_duplicate(draft: Draft, keys: Keys) -> None:

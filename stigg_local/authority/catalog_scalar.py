@@ -29,7 +29,7 @@ from stigg_local.core.catalog import (
     TrialConfig,
     UnitTransformation,
 )
-from stigg_local.core.command import ID_LENGTH_MAX, is_id
+from stigg_local.core.ids import ID_LENGTH_MAX, is_id
 from stigg_local.core.quantity import SCALE_MAX
 
 TEXT_LENGTH_MAX = 65_536

@@ -36,7 +36,7 @@ from stigg_local.core.catalog import (
     PromotionCode,
     Record,
 )
-from stigg_local.core.command import is_id
+from stigg_local.core.ids import is_id
 from stigg_local.core.words import BillingPeriod, FeatureType, MeterType
 
 # Which field names an entry of a list; entries of other lists go by their index.

@@ -1,11 +1,8 @@
 """Publishing a catalog: what is stored is compared with it and changed in one transaction.
 
-Laws: the same catalog twice changes nothing; published versions never change; a file named in a constructor is
-applied only if its content never was, so that old and new processes of a rolling deploy do not fight.
+Laws: the same catalog twice changes nothing; published versions never change; all or nothing.
 """
 
-import os
-from collections.abc import Mapping
 from typing import Any, Literal
 
 import msgspec
@@ -14,7 +11,7 @@ from msgspec.structs import replace
 
 from stigg_local.authority.authority import Authority
 from stigg_local.authority.catalog_diff import Change, Publish, plan_publish
-from stigg_local.authority.catalog_file import LoadedCatalog, file_hash, load
+from stigg_local.authority.catalog_file import LoadedCatalog
 from stigg_local.clock import new_id
 from stigg_local.core.catalog import CatalogFile
 from stigg_local.core.customer import Customer, Subscription, entitled_until
@@ -23,8 +20,6 @@ from stigg_local.errors import CatalogInvalid, InvalidInput
 from stigg_local.store.catalog import ORDER_KIND, decode_item
 from stigg_local.store.store import Store
 from stigg_local.store.tx import Tx
-
-CatalogInput = str | os.PathLike[str] | Mapping[str, Any]
 
 _encode = msgspec.json.Encoder(order="deterministic").encode
 
@@ -43,51 +38,6 @@ class Applied(Struct, frozen=True, kw_only=True, rename="camel"):
     def to_dict(self) -> dict[str, Any]:
         """The same as JSON can hold it."""
         return dict(msgspec.to_builtins(self))
-
-
-class CatalogSource(Struct, frozen=True, kw_only=True):
-    """A catalog that a constructor names, read only as far as needed."""
-
-    source: CatalogInput
-    environment: str
-    hash: str
-    loaded: LoadedCatalog | None
-
-    def apply(self, store: Store, authority: Authority) -> None:
-        """Apply it unless this content was applied before; an older one met again is ignored with a warning."""
-        files = store.read(lambda tx: tx.catalog_files())
-        if any(item[0] == self.hash for item in files):
-            if files[-1][0] != self.hash:
-                from stigg_local.log import logger
-
-                logger().warning(
-                    "an older catalog was ignored: a newer one was applied since",
-                    catalog=str(self.source)[:200],
-                    hint="to go back, apply it explicitly: stigg-local catalog apply",
-                )
-            return
-        apply(store, authority, self.loaded or load(self.source), migrate="new", once=True)
-
-
-def apply_once(catalog: CatalogInput, *, environment: str | None, is_new: bool) -> CatalogSource:
-    """Look at the catalog of a constructor: its hash alone where a store may know it, all of it for a new store.
-
-    Raises:
-        CatalogInvalid: It has mistakes.
-        InvalidInput: It is of another environment than the one asked for.
-    """
-    loaded = None
-    if is_new or isinstance(catalog, Mapping) or environment is None:
-        loaded = load(catalog)
-        if environment is None:
-            environment = loaded.catalog.environment
-    digest = file_hash(catalog) if loaded is None and not isinstance(catalog, Mapping) else None
-    return CatalogSource(
-        source=catalog,
-        environment=environment,
-        hash=digest if digest is not None else loaded.hash if loaded is not None else "",
-        loaded=loaded,
-    )
 
 
 def diff(store: Store, loaded: LoadedCatalog) -> Publish:

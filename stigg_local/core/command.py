@@ -12,6 +12,7 @@ import msgspec
 
 from stigg_local.core.catalog import PackageEntitlement
 from stigg_local.core.customer import CustomCredit, CustomFeature
+from stigg_local.core.ids import check_id
 from stigg_local.core.nearest import nearest
 from stigg_local.core.period import to_ms
 from stigg_local.core.promotional import GrantPromotional
@@ -25,45 +26,8 @@ from stigg_local.core.words import (
 )
 from stigg_local.errors import InvalidInput
 
-ID_LENGTH_MAX = 255
 ITEMS_MAX = 100
 METADATA_MAX = 50
-
-
-class Unset(msgspec.Struct, frozen=True):
-    """The type of `UNSET`."""
-
-    def __bool__(self) -> bool:
-        return False
-
-    def __repr__(self) -> str:
-        return "UNSET"
-
-
-UNSET = Unset()
-
-
-def is_id(value: object) -> bool:
-    """True for 1 to 255 printable characters."""
-    return isinstance(value, str) and 0 < len(value) <= ID_LENGTH_MAX and value.isprintable()
-
-
-def check_id(value: object, name: str) -> str:
-    """An id as it is.
-
-    Raises:
-        InvalidInput: Not text, empty, longer than 255 characters, or with a character that does not print.
-    """
-    if isinstance(value, str) and is_id(value):
-        return str(value)
-    what = "not text"
-    if isinstance(value, str):
-        what = "empty" if not value else "too long" if len(value) > ID_LENGTH_MAX else "not printable"
-    raise InvalidInput(
-        f"{name} is `{repr(value)[:60]}`, which is {what}",
-        code="InvalidArgumentError",
-        hint=f"an id is 1 to {ID_LENGTH_MAX} printable characters",
-    )
 
 
 def check_word(value: object, words: type[StrEnum], name: str) -> str:

@@ -5,7 +5,6 @@ always the anchor plus n months with the day clamped to the month's end, never t
 Everything is UTC. Source: semantics §4.
 """
 
-from calendar import monthrange
 from datetime import UTC, date, datetime, timedelta
 
 from stigg_local.errors import InvalidInput
@@ -32,6 +31,8 @@ _WEEKDAYS = {
     "EveryFriday": 1,
     "EverySaturday": 2,
 }
+# `calendar` knows this too, and would load `locale` into every process that imports the package.
+_MONTH_DAYS = (31, 28, 31, 30, 31, 30, 31, 31, 30, 31, 30, 31)
 _FIXED = {"HOUR": HOUR_MS, "DAY": DAY_MS, "WEEK": WEEK_MS}
 
 # The smaller, the more generous.
@@ -86,8 +87,15 @@ def add_months(anchor_ms: int, months: int) -> int:
         return FOREVER_MS
     if year < 1:
         return _DATE_MIN_MS
-    day = min(start.day, monthrange(year, month + 1)[1])
+    day = min(start.day, _month_days(year, month))
     return (date(year, month + 1, day).toordinal() - _EPOCH_ORDINAL) * DAY_MS + rest
+
+
+def _month_days(year: int, month: int) -> int:
+    """Days of a month, counted from 0."""
+    if month == 1 and year % 4 == 0 and (year % 100 != 0 or year % 400 == 0):
+        return 29
+    return _MONTH_DAYS[month]
 
 
 def month_index(anchor_ms: int, at_ms: int, step: int = 1) -> int:

@@ -31,7 +31,7 @@ def toml_lines(text: str, *, every_key: bool = False) -> dict[Keys, int]:
 
     Args:
         text: The file.
-        every_key: Also the keys inside of tables.
+        every_key: Also the keys inside of tables, and the tables that only a header below them implies.
     """
     lines: dict[Keys, int] = {}
     counts: dict[Keys, int] = {}
@@ -48,7 +48,9 @@ def toml_lines(text: str, *, every_key: bool = False) -> dict[Keys, int]:
             is_list = text.startswith("[[", at)
             names, at = _names(text, at + 1 + is_list)
             keys = _resolved(names, counts, is_list)
-            lines[keys] = counter.line(start)
+            lines[keys] = line = counter.line(start)
+            for length in range(1, len(keys) if every_key else 1):
+                lines.setdefault(keys[:length], line)
             inside = True
             at += 1 + is_list
         else:

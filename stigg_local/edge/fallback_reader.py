@@ -6,7 +6,7 @@ Laws: a file is taken whole or not at all; whatever a file holds, the only error
 import os
 import re
 import stat
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Any
 
 from stigg_local.core.fallback import Fallback, Fallbacks, parse_fallback
@@ -23,12 +23,27 @@ FOREIGN = {
     "features": ("current_balance", "total_granted", "total_consumed"),
     "credits": ("value", "usage_limit", "is_unlimited", "enum_values"),
 }
+_NUMBER, _BOOLEAN = "write a number, without quotes", "write true or false"
+# The keys as the file's words have them, each with how its value is written.
+HINTS = {
+    "hasAccess": _BOOLEAN,
+    "value": _NUMBER,
+    "usageLimit": _NUMBER,
+    "isUnlimited": _BOOLEAN,
+    "hasSoftLimit": _BOOLEAN,
+    "enumValues": 'write a list of texts, like ["eu"]',
+    "currentBalance": _NUMBER,
+    "remaining": _NUMBER,
+    "totalGranted": _NUMBER,
+    "totalConsumed": _NUMBER,
+}
 # Longer than `int` reads; the parsers name no place for it.
 DIGITS_MAX = 4_000
-BITS_MAX = 1_024
+BITS_MAX = 200
 SHOWN_MAX = 60
 
 _HUGE_NUMBER = re.compile(rf"[0-9_]{{{DIGITS_MAX},}}")
+_EMPTY = Fallback(False)
 _BEGINNING = f"a fallback file begins with schema = {SCHEMA}"
 
 
@@ -115,6 +130,9 @@ def parse_fallback_file(content: bytes, name: str) -> Fallbacks:
         raise FallbackFileError(
             f"{name}: is nested too deeply", hint="a fallback value has no tables inside"
         ) from None
+    except ValueError:
+        # A number inside of something that a message would have shown.
+        raise _huge_number(text, name) from None
 
 
 class _Wrong(Exception):
@@ -201,12 +219,14 @@ def _checked(source: object) -> Fallbacks:
         if key not in known:
             near = nearest(key, known)
             hint = f"did you mean `{near}`" if near else f"known are {', '.join(f'`{name}`' for name in known)}"
-            raise _Wrong((key,), f"the unknown key `{_short(key)}`", hint)
+            raise _Wrong((key,), f"{_short(key)} is an unknown key", hint)
     if "schema" not in source:
         raise _Wrong((), "`schema` is missing", _BEGINNING)
     schema = source["schema"]
     if type(schema) is not int or schema != SCHEMA:
-        raise _Wrong(("schema",), f"schema is `{_short(schema)}`, not {SCHEMA}", f"this version reads schema {SCHEMA}")
+        stated = f'"{_short(schema)}"' if isinstance(schema, str) else _short(schema)
+        message = f"schema is `{stated}`, not the number {SCHEMA}"
+        raise _Wrong(("schema",), message, f"this version reads schema {SCHEMA}")
     features, credits = (_section(name, source.get(name, {})) for name in SECTIONS)
     return Fallbacks(features, credits)
 
@@ -220,22 +240,49 @@ def _section(section: str, entries: object) -> dict[str, Fallback]:
 def _entry(section: str, key: str, value: object) -> Fallback:
     keys = (section, key)
     where = _path(keys)
-    if isinstance(value, Mapping):
-        for name, item in value.items():
-            if isinstance(item, int) and item.bit_length() > BITS_MAX:
-                raise _Wrong(
-                    (*keys, name), f"{where}.{_short(name)} is a huge number", "write `isUnlimited` for no limit"
-                )
+    if not isinstance(value, Mapping):
+        raise _Wrong(keys, f"{where} is `{_short(value)}`, not a table", "write hasAccess = true or false in it")
+    for name, item in value.items():
+        if isinstance(item, int) and item.bit_length() > BITS_MAX:
+            message = f"{where}.{_short(name)} is a huge number"
+            raise _Wrong((*keys, name), message, "write `isUnlimited` for no limit")
     try:
         fallback = parse_fallback(value, where=where)
     except InvalidInput as error:
-        raise _Wrong(keys, error.message, error.hint or "see the documented fallback file") from None
-    empty = Fallback(False)
-    for attribute, name in zip(Fallback.__struct_fields__, Fallback.__struct_encode_fields__, strict=True):
-        if attribute in FOREIGN[section] and getattr(fallback, attribute) != getattr(empty, attribute):
-            other = SECTIONS[section == SECTIONS[0]]
-            raise _Wrong(keys, f"{where} has `{name}`, which is a key of {other}", f"leave `{name}` out")
+        broken = _first_key(value, lambda one: one is None)
+        hint = error.hint if broken is None else _hint(broken)
+        raise _Wrong(keys if broken is None else (*keys, broken), error.message, hint) from None
+    if _says_foreign(section, fallback):
+        # Looked for one by one, for the file may have it under another spelling.
+        foreign = _first_key(value, lambda one: one is not None and _says_foreign(section, one))
+        other = SECTIONS[section == SECTIONS[0]]
+        raise _Wrong((*keys, str(foreign)), f"{where}.{foreign} is a key of {other}", f"leave `{foreign}` out")
     return fallback
+
+
+def _says_foreign(section: str, fallback: Fallback) -> bool:
+    return any(getattr(fallback, name) != getattr(_EMPTY, name) for name in FOREIGN[section])
+
+
+def _first_key(value: Mapping[str, object], is_meant: Callable[[Fallback | None], bool]) -> str | None:
+    """The first key of a fallback value that is meant, judged by what it says alone; None: it cannot be read."""
+    for name, item in value.items():
+        try:
+            one = parse_fallback({"hasAccess": True, name: item}, where="")
+        except InvalidInput:
+            one = None
+        if is_meant(one):
+            return name
+    return None
+
+
+def _hint(name: str) -> str:
+    """How a key is written that could not be read."""
+    near = nearest(name, HINTS)
+    if near is None:
+        return f"known are {', '.join(f'`{known}`' for known in HINTS)}"
+    is_known = name.replace("_", "").casefold() == near.casefold()
+    return HINTS[near] if is_known else f"did you mean `{near}`"
 
 
 def _path(keys: Keys) -> str:
@@ -249,7 +296,7 @@ def _path(keys: Keys) -> str:
 def _short(value: Any) -> str:
     if isinstance(value, int) and value.bit_length() > BITS_MAX:
         return "a huge number"
-    text = str(value)
+    text = str(value).lower() if isinstance(value, bool) else str(value)
     return text if len(text) <= SHOWN_MAX else text[: SHOWN_MAX - 1] + "…"
 
 

@@ -12,10 +12,10 @@ import msgspec
 
 from stigg_local.clock import Clock, wall_ms
 from stigg_local.core.answer import Entitlement, EntitlementsState
-from stigg_local.core.command import is_id
 from stigg_local.core.credit import Grant
 from stigg_local.core.customer import CustomerSnapshot
 from stigg_local.core.entitlement import Compiled, CustomerView, answer_request, evaluate, state
+from stigg_local.core.ids import is_id
 from stigg_local.core.period import FOREVER_MS
 from stigg_local.core.sources import Catalog
 from stigg_local.errors import StoreCorrupt, StoreError

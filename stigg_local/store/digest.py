@@ -51,3 +51,13 @@ def sum_bytes(total: int) -> bytes:
 def slot_of(customer_id: str) -> int:
     """The customer's slot in the generation file and in the customer table, 0 .. 4095."""
     return crc32(customer_id.encode()) & 4095
+
+
+def content_hash(content: bytes) -> str:
+    """What tells one file's content from every other's, in hex."""
+    return blake2b(content, digest_size=32).hexdigest()
+
+
+def fingerprint(content: bytes) -> bytes:
+    """Sixteen bytes that stand for a command's arguments."""
+    return blake2b(content, digest_size=16).digest()

@@ -1,31 +1,46 @@
-"""Which environment a directory belongs to: one line in a file beside the database, readable when that is not."""
+"""Which environment a directory belongs to: one line in a file beside the database, readable when that is not.
+
+Law: the name stands beside its digest, because a name with one wrong letter would be another environment, in which
+no customer exists.
+"""
 
 import os
 from pathlib import Path
+from typing import Any
 
 import apsw
 
 from stigg_local.errors import StoreError
 from stigg_local.store.connection import connect, prepare_directory
+from stigg_local.store.digest import META, SEQUENCE, row_digest
 from stigg_local.store.site import DEFAULT_FILENAME
 
 FILENAME = "environment"
 _LENGTH_MAX = 1024
+_ENVIRONMENTS = "SELECT environment, seq, high_water_ms, digest FROM sequence ORDER BY seq DESC"
 
 
 def stored_environment(data_dir: Path) -> str | None:
     """The environment of a directory; None for one that holds nothing yet.
 
     Raises:
-        StoreError: The file is there and cannot be read.
+        StoreError: The file is there and cannot be read, or is damaged and the database does not tell either.
     """
+    path = data_dir / FILENAME
     try:
-        with open(data_dir / FILENAME, "rb") as file:
-            return file.read(_LENGTH_MAX).decode().strip() or None
+        with open(path, "rb") as file:
+            line = file.read(_LENGTH_MAX)
     except FileNotFoundError:
         return _from_database(data_dir / DEFAULT_FILENAME)
-    except (OSError, UnicodeDecodeError) as error:
-        raise StoreError(f"`{data_dir / FILENAME}` cannot be read: {error}", hint="check data_dir") from error
+    except OSError as error:
+        raise StoreError(f"`{path}` cannot be read: {error.strerror}", hint="check data_dir") from error
+    name = line.decode(errors="replace").rpartition(" ")[0]
+    if line == _line(name):
+        return name
+    found = _from_database(data_dir / DEFAULT_FILENAME)
+    if found is None:
+        raise StoreError(f"`{path}` is damaged", hint="delete it, and pass environment= once")
+    return found
 
 
 def remember_environment(data_dir: Path, environment: str) -> None:
@@ -48,16 +63,24 @@ def remember_environment(data_dir: Path, environment: str) -> None:
         temporary.unlink(missing_ok=True)
 
 
+def _line(environment: str) -> bytes:
+    digest = row_digest("", environment, (META, FILENAME))
+    return f"{environment} {digest.hex()}\n".encode()
+
+
 def _from_database(path: Path) -> str | None:
     if not path.exists() or path.stat().st_size == 0:
         return None
     try:
         connection = connect(str(path), readonly=True)
         try:
-            row = connection.execute("SELECT environment FROM sequence ORDER BY seq DESC LIMIT 1").fetchone()
+            rows: list[Any] = connection.execute(_ENVIRONMENTS).fetchall()
         finally:
             connection.close()
     except apsw.Error:
         # Whether it is ours and whole is for the store to find out.
         return None
-    return None if row is None else str(row[0])
+    for environment, seq, high_water_ms, digest in rows:
+        if digest == row_digest(environment, "", (SEQUENCE, seq, high_water_ms)):
+            return str(environment)
+    return None

@@ -4,7 +4,7 @@ from collections.abc import Callable, Iterator
 from typing import Any
 
 from stigg_local.errors import StoreCorrupt
-from stigg_local.store.digest import COUNTER, CUSTOMER, GRANT, SLOT_COUNT
+from stigg_local.store.digest import COUNTER, CUSTOMER, GRANT, SLOT_COUNT, slot_of
 from stigg_local.store.readers import CustomerRows, verified_rows
 from stigg_local.store.tx import Tx
 
@@ -51,6 +51,9 @@ def scan(
 
         read(load)
         for customer_id, rows in found.items():
+            if slot_of(customer_id) != slot_by_id[customer_id]:
+                # No look-up finds a row in the wrong slot, so it is no answer here either.
+                continue
             generation = generations[slot_by_id[customer_id] - start]
             try:
                 yield customer_id, verified_rows(environment, customer_id, rows, generation)

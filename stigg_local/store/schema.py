@@ -104,7 +104,10 @@ def is_current(connection: apsw.Connection, path: str) -> bool:
         # One state of the file: another process may be making the schema right now.
         application_id = connection.pragma("application_id")
         version = connection.pragma("user_version")
-        rows: list[Any] = connection.execute("SELECT name, tbl_name, sql FROM sqlite_schema").fetchall()
+        try:
+            rows: list[Any] = connection.execute("SELECT name, tbl_name, sql FROM sqlite_schema").fetchall()
+        except UnicodeDecodeError as error:
+            raise StoreCorrupt(f"the schema of `{path}` is damaged", hint="restore the file") from error
     assert isinstance(application_id, int)
     assert isinstance(version, int)
     found = {name: text for name, _, text in rows}

@@ -14,7 +14,6 @@ from stigg_local.store.digest import (
     LEDGER,
     MASK,
     MEASUREMENT,
-    MEMBER,
     RECORD,
     SLOT,
     row_digest,
@@ -22,6 +21,7 @@ from stigg_local.store.digest import (
     slot_of,
     sum_bytes,
 )
+from stigg_local.store.rebuild import member_sum, put_slot, rebuild_slot
 from stigg_local.store.sequence import Run
 
 CUSTOMER_ROW = (
@@ -34,10 +34,6 @@ _PUT_CUSTOMER = (
 )
 _SLOT_ROW = "SELECT count, root, digest FROM customer_slot WHERE environment = ? AND slot = ?"
 _SLOT_MEMBERS = "SELECT customer_id FROM customer WHERE environment = ? AND slot = ?"
-_PUT_SLOT = (
-    "INSERT INTO customer_slot (environment, slot, count, root, digest) VALUES (?, ?, ?, ?, ?)"
-    " ON CONFLICT DO UPDATE SET count = excluded.count, root = excluded.root, digest = excluded.digest"
-)
 COUNTER_ROWS = (
     f"SELECT {COUNTER}, resource_id, feature_id, from_ms, to_ms, value, seq FROM usage_counter"
     " WHERE environment = ? AND customer_id = ?"
@@ -62,6 +58,11 @@ def customer_corrupt(customer_id: str, what: str) -> StoreCorrupt:
     return StoreCorrupt(f"{what} of customer `{customer_id}` does not match its digest", hint="rebuild it")
 
 
+def undecodable() -> StoreCorrupt:
+    """The error for a text whose bytes are not text any more."""
+    return StoreCorrupt("a stored text is not UTF-8 any more", hint="rebuild the rows or restore the file")
+
+
 def verify_absent(run: Run, environment: str, slot: int, customer_id: str) -> None:
     """Prove that a customer who was not found was never there.
 
@@ -70,7 +71,7 @@ def verify_absent(run: Run, environment: str, slot: int, customer_id: str) -> No
     """
     count, root = slot_sums(run, environment, slot)
     found = [row[0] for row in run(_SLOT_MEMBERS, (environment, slot))]
-    total = sum(row_sum(environment, member, (MEMBER, slot)) for member in found) & MASK
+    total = sum(member_sum(environment, slot, member) for member in found) & MASK
     if len(found) != count or total != root:
         raise customer_corrupt(customer_id, "the index")
 
@@ -169,8 +170,8 @@ class Seals:
 
     def replace_customer(self, customer_id: str, snapshot: bytes, numbers: int, log: int) -> None:
         """Put a seal in place of one that could not be read."""
-        rows = self._run(CUSTOMER_ROW, (self._environment, slot_of(customer_id), customer_id))
-        seal = CustomerSeal(bool(rows), 0, snapshot, numbers, log)
+        rebuild_slot(self._run, self._environment, customer_id)
+        seal = CustomerSeal(True, 0, snapshot, numbers, log)
         seal.is_dirty = seal.numbers_verified = True
         self._customers[customer_id] = seal
 
@@ -221,7 +222,5 @@ class Seals:
         self._run(_PUT_CUSTOMER, (environment, slot, customer_id, seq, seal.snapshot, numbers, log, digest))
         if not seal.exists:
             count, root = slot_sums(self._run, environment, slot)
-            member = sum_bytes(root + row_sum(environment, customer_id, (MEMBER, slot)))
-            digest = row_digest(environment, "", (SLOT, slot, count + 1, member))
-            self._run(_PUT_SLOT, (environment, slot, count + 1, member, digest))
+            put_slot(self._run, environment, slot, count + 1, root + member_sum(environment, slot, customer_id))
         seal.exists, seal.is_dirty, seal.seq = True, False, seq

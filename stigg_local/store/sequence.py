@@ -11,14 +11,15 @@ from stigg_local.store.digest import META, SEQUENCE, row_digest
 from stigg_local.store.generation import Generation
 from stigg_local.store.mark import Mark
 
-_ROWS = "SELECT environment, seq, high_water_ms, digest FROM sequence"
+# Texts are read as bytes here: a damaged one must be skipped, not stop the file from being opened.
+_ROWS = "SELECT CAST(environment AS BLOB), seq, high_water_ms, digest FROM sequence"
 _PUT = (
     "INSERT INTO sequence (environment, seq, high_water_ms, digest) VALUES (?, ?, ?, ?)"
     " ON CONFLICT DO UPDATE SET seq = excluded.seq, high_water_ms = excluded.high_water_ms,"
     " digest = excluded.digest"
 )
 _HIGHEST = "SELECT max(coalesce((SELECT max(seq) FROM customer), 0), coalesce((SELECT max(seq) FROM catalog_item), 0))"
-_META_ROWS = "SELECT key, value, digest FROM meta"
+_META_ROWS = "SELECT CAST(key AS BLOB), CAST(value AS BLOB), digest FROM meta"
 
 Run = Callable[[str, tuple[Any, ...]], list[Any]]
 
@@ -34,7 +35,7 @@ def read_position(run: Run) -> Position | None:
     """The stored position; None where a row of it is damaged."""
     seq = high_water_ms = 0
     for environment, row_seq, row_ms, digest in run(_ROWS, ()):
-        if digest != row_digest(environment, "", (SEQUENCE, row_seq, row_ms)):
+        if digest != row_digest(_text(environment), "", (SEQUENCE, row_seq, row_ms)):
             return None
         seq, high_water_ms = max(seq, row_seq), max(high_water_ms, row_ms)
     return Position(seq, high_water_ms)
@@ -60,7 +61,12 @@ def put_position(run: Run, environment: str, position: Position) -> None:
 
 def read_meta(run: Run) -> dict[str, str]:
     """Every undamaged value about the file."""
-    return {key: value for key, value, digest in run(_META_ROWS, ()) if digest == row_digest("", key, (META, value))}
+    rows = [(_text(key), _text(value), digest) for key, value, digest in run(_META_ROWS, ())]
+    return {key: value for key, value, digest in rows if digest == row_digest("", key, (META, value))}
+
+
+def _text(stored: bytes | None) -> str:
+    return (stored or b"").decode(errors="replace")
 
 
 def put_meta(run: Run, key: str, value: str) -> None:

@@ -24,7 +24,7 @@ from stigg_local.store.keeper import Keeper
 from stigg_local.store.preload import scan
 from stigg_local.store.quarantine import open_database
 from stigg_local.store.readers import LOAD, CustomerRows, Reader, Readers, verified_rows
-from stigg_local.store.seals import catalog_items, catalog_root, verify_absent
+from stigg_local.store.seals import catalog_items, catalog_root, customer_corrupt, verify_absent
 from stigg_local.store.sequence import Run, read_meta, read_or_rebuild_position
 from stigg_local.store.site import DEFAULT_FILENAME, Site
 from stigg_local.store.tx import Tx
@@ -172,6 +172,8 @@ class Store:
             try:
                 cursor = reader.cursor or self._reopen(reader)
                 rows = cursor.execute(LOAD, (self.environment, slot, customer_id)).fetchall()
+            except UnicodeDecodeError as error:
+                raise customer_corrupt(customer_id, "a text") from error
             except apsw.Error as error:
                 raise self._read_failed(reader, error) from error
         if rows and rows[0][0] == CUSTOMER:
@@ -208,7 +210,7 @@ class Store:
         with reader.lock:
             try:
                 cursor = reader.cursor or self._reopen(reader)
-                return ask(lambda statement, bindings: cursor.execute(statement, bindings).fetchall())
+                return ask(Tx(cursor, self.environment, seq=0, now_ms=0).run)
             except apsw.Error as error:
                 raise self._read_failed(reader, error) from error
 

@@ -36,6 +36,7 @@ from stigg_local.store.seals import (
     catalog_items,
     catalog_root,
     customer_corrupt,
+    undecodable,
 )
 
 Counter = tuple[str, str, int, int, int]
@@ -89,7 +90,10 @@ class Tx:
 
     def run(self, statement: str, bindings: tuple[Any, ...]) -> list[Any]:
         """Run one statement and return its rows; for this package only."""
-        return self._cursor.execute(statement, bindings).fetchall()
+        try:
+            return self._cursor.execute(statement, bindings).fetchall()
+        except UnicodeDecodeError as error:
+            raise undecodable() from error
 
     def _put(self, statement: str, bindings: tuple[Any, ...]) -> None:
         self.has_written = True

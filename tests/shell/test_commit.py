@@ -125,7 +125,12 @@ def test_a_write_inside_a_write_is_refused_instead_of_waiting_for_itself(tmp_pat
 
 def test_every_report_of_many_threads_is_counted_once(tmp_path: Path) -> None:
     with opened(tmp_path) as store:
-        in_threads(8, lambda number: [add(store, f"{number}-{i}") and None for i in range(25)] and None)
+
+        def work(number: int) -> None:
+            for count in range(25):
+                add(store, f"{number}-{count}")
+
+        in_threads(8, work)
         assert 200 == total(store)
         assert 200 == len(set(measured(store)))
 
@@ -151,10 +156,16 @@ def test_the_generation_slot_is_in_flight_inside_a_commit_only(tmp_path: Path) -
 def test_a_commit_that_is_refused_leaves_a_value_never_seen_before(tmp_path: Path) -> None:
     with opened(tmp_path) as store:
         add(store, "first")
-        slot, calls = slot_of("customer-1"), []
+        slot = slot_of("customer-1")
+        calls: list[int] = []
         connection = store._writer._connection
         assert connection is not None
-        connection.set_commit_hook(lambda: calls.append(1) or True)
+
+        def refuse() -> bool:
+            calls.append(1)
+            return len(calls) == 1
+
+        connection.set_commit_hook(refuse)
         before = store.generation[slot]
         add(store, "second")
         assert [1] == calls

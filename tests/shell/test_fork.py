@@ -9,6 +9,7 @@ import threading
 import time
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -181,7 +182,7 @@ def _in_spawned(data_dir: str, key: str) -> None:
 def test_processes_of_every_start_method_share_the_file(tmp_path: Path, method: str) -> None:
     with opened(tmp_path) as store:
         add(store, "parent")
-        context = multiprocessing.get_context(method)
+        context: Any = multiprocessing.get_context(method)
         child = context.Process(target=_in_spawned, args=(str(tmp_path), method))
         child.start()
         child.join(30)

@@ -1,0 +1,216 @@
+"""`check`, `report` and `status`: what a customer may do, what was used, and how the state is kept."""
+
+from pathlib import Path
+from typing import Any
+
+import click
+
+from stigg_local.cli.options import (
+    command_clock,
+    data_dir_option,
+    json_option,
+    named_directory,
+    number,
+    open_stored,
+    pass_output,
+    stored_directory,
+)
+from stigg_local.cli.output import Output
+from stigg_local.cli.words import details, instant, verdict
+from stigg_local.client import Stigg
+from stigg_local.core.answer import CreditEntitlement, Entitlement, EnumEntitlement, MeteredEntitlement
+
+DENIED = 3
+BROKEN = 1
+
+TYPES = ("boolean", "numeric", "metered", "enum", "credit")
+
+
+@click.command()
+@click.argument("customer")
+@click.argument("feature")
+@click.option("--requested", metavar="N", help="Units or credits about to be used.")
+@click.option("--values", metavar="A,B", help="Values about to be used, of an enum feature.")
+@click.option("--resource", metavar="R", help="The resource, for products with several subscriptions.")
+@click.option("--type", "kind", type=click.Choice(TYPES), help="Ask as the getter of that type does.")
+@click.option(
+    "--fallback-file", metavar="F", help="Fallback values; without a data directory they are all there is."
+)
+@data_dir_option
+@json_option
+@pass_output
+def check(
+    out: Output,
+    *,
+    customer: str,
+    feature: str,
+    requested: str | None,
+    values: str | None,
+    resource: str | None,
+    kind: str | None,
+    fallback_file: str | None,
+    data_dir: str | None,
+) -> int:
+    """May CUSTOMER use FEATURE (or spend a credit currency)?
+
+    Exit code 0: access; 3: denied, with the reason.
+
+    \b
+    Examples:
+      stigg-local check customer-acme feature-sso
+      stigg-local check customer-acme feature-api-calls --requested 10
+      stigg-local check customer-acme feature-regions --values eu,us
+      stigg-local check customer-acme currency-ai-credits --type credit --requested 50
+    """
+    asked: dict[str, Any] = {"resource_id": resource}
+    if requested is not None:
+        if kind not in (None, "metered", "credit"):
+            raise click.UsageError(f"--requested does not go with --type {kind}")
+        asked["requested_usage"] = number(requested, "--requested")
+    if values is not None:
+        if kind not in (None, "enum"):
+            raise click.UsageError(f"--values does not go with --type {kind}")
+        asked["requested_values"] = tuple(value.strip() for value in values.split(",") if value.strip())
+    with _reader(data_dir, fallback_file) as client:
+        getter = client.get_entitlement if kind is None else getattr(client, f"get_{kind}_entitlement")
+        answer: Entitlement = getter(customer, feature, **asked)
+        error = client.status().last_error if answer.is_fallback else None
+    if out.as_json:
+        out.json(answer.to_dict())
+    else:
+        _show(out, customer, feature, answer)
+    if error:
+        out.note(f"warning: {error}")
+    return 0 if answer.has_access else DENIED
+
+
+def _show(out: Output, customer: str, feature: str, answer: Entitlement) -> None:
+    out.line(f"{verdict(answer)}", "good" if answer.has_access else "bad")
+    rows = [("customer", customer), ("feature", feature), ("type", answer.type)]
+    if details(answer):
+        rows.append(("state", details(answer)))
+    if isinstance(answer, MeteredEntitlement | CreditEntitlement) and answer.requested_usage:
+        rows.append(("requested", str(answer.requested_usage)))
+    if isinstance(answer, EnumEntitlement) and answer.requested_values:
+        rows.append(("requested", ", ".join(answer.requested_values)))
+    rows.append(("source", answer.source + (", a fallback" if answer.is_fallback else "")))
+    if answer.valid_until is not None:
+        rows.append(("valid until", instant(answer.valid_until)))
+    _pairs(out, rows)
+
+
+def _reader(data_dir: str | None, fallback_file: str | None) -> Stigg:
+    """A client for reading: of a stored catalog, or of fallback values alone."""
+    if not data_dir and fallback_file is not None:
+        return Stigg(offline=True, fallback_file=fallback_file, clock=command_clock())
+    path = stored_directory(data_dir)
+    return Stigg(data_dir=path, fallback_file=fallback_file, clock=command_clock())
+
+
+# A negative VALUE looks like an option; unknown options therefore become arguments here and are refused as such.
+@click.command(context_settings={"ignore_unknown_options": True})
+@click.argument("customer")
+@click.argument("feature")
+@click.argument("value")
+@click.option("--set", "is_set", is_flag=True, help="VALUE is the new usage, not a change of it.")
+@click.option("--resource", metavar="R", help="The resource whose usage it is.")
+@click.option("--created-at", metavar="T", help="When it happened, ISO-8601; default: now.")
+@click.option("--idempotency-key", metavar="K", help="The same key with the same report counts once.")
+@click.option("--catalog", metavar="FILE", help="A catalog file, applied first if its content never was.")
+@data_dir_option
+@json_option
+@pass_output
+def report(
+    out: Output,
+    *,
+    customer: str,
+    feature: str,
+    value: str,
+    is_set: bool,
+    resource: str | None,
+    created_at: str | None,
+    idempotency_key: str | None,
+    catalog: str | None,
+    data_dir: str | None,
+) -> int:
+    """Record that CUSTOMER used VALUE of FEATURE; on return it is on disk.
+
+    \b
+    Examples:
+      stigg-local report customer-acme feature-api-calls 25
+      stigg-local report customer-acme feature-seats 4 --set
+      stigg-local report customer-acme feature-seats -1
+      stigg-local report customer-acme feature-api-calls 1 --idempotency-key request-8d1f
+    """
+    amount = number(value, "VALUE")
+    with _writer(data_dir, catalog) as client:
+        result = client.report_usage(
+            customer,
+            feature,
+            amount,
+            resource_id=resource,
+            update_behavior="SET" if is_set else "DELTA",
+            created_at=created_at,
+            idempotency_key=idempotency_key,
+        )
+        after = client.get_entitlement(customer, feature, resource)
+    if result is None:
+        raise RuntimeError("an embedded client kept nothing")
+    if out.as_json:
+        out.json(result.to_dict())
+        return 0
+    out.line("recorded", "good")
+    rows = [("customer", customer), ("feature", feature), ("usage", str(result.current_usage))]
+    rows.append(("now", f"{verdict(after)}, {details(after)}"))
+    if result.next_reset_date is not None:
+        rows.append(("resets", instant(result.next_reset_date)))
+    _pairs(out, [*rows, ("measurement", result.measurement_id), ("durability", result.durability)])
+    return 0
+
+
+def _writer(data_dir: str | None, catalog: str | None) -> Stigg:
+    if catalog is None:
+        return open_stored(data_dir)
+    return Stigg(catalog=Path(catalog), data_dir=named_directory(data_dir), clock=command_clock())
+
+
+@click.command()
+@click.option("--fallback-file", metavar="F", help="Look at a fallback file too, or alone.")
+@data_dir_option
+@json_option
+@pass_output
+def status(out: Output, *, fallback_file: str | None, data_dir: str | None) -> int:
+    """How the state is kept: version, storage, last error.
+
+    Exit code 1 where the stored state cannot be used.
+
+    \b
+    Examples:
+      stigg-local status --data-dir var/stigg
+      stigg-local status --fallback-file fallback.toml
+    """
+    with _reader(data_dir, fallback_file) as client:
+        found = client.status()
+    if out.as_json:
+        out.json(found.to_dict())
+    else:
+        out.line(found.state, "good" if found.state in ("FRESH", "OFFLINE") else "bad")
+        _pairs(out, [(name, text) for name, text in _flat(found.to_dict()) if name != "state"])
+    return BROKEN if found.state == "STORAGE" else 0
+
+
+def _flat(values: dict[str, Any], prefix: str = "") -> list[tuple[str, str]]:
+    """Nested values as pairs of a dotted name and a text; what is unset is left out."""
+    pairs: list[tuple[str, str]] = []
+    for name, value in values.items():
+        if isinstance(value, dict):
+            pairs += _flat(value, f"{prefix}{name}.")
+        elif value is not None:
+            pairs.append((prefix + name, str(value).lower() if isinstance(value, bool) else str(value)))
+    return pairs
+
+
+def _pairs(out: Output, rows: list[tuple[str, str]]) -> None:
+    width = max((len(name) for name, _ in rows), default=0)
+    for name, text in rows:
+        out.line(f"  {name.ljust(width)}  {text}")

@@ -1,0 +1,157 @@
+"""`stigg-local`: the commands, and what becomes of everything that can go wrong in one.
+
+Law: a user's mistake and a refused rule are one line with a way out, never a traceback.
+"""
+
+import os
+import signal
+import sys
+from collections.abc import Sequence
+
+import click
+
+import stigg_local
+from stigg_local.cli.access import check, report, status
+from stigg_local.cli.catalog import catalog
+from stigg_local.cli.options import Commands, json_option, pass_output
+from stigg_local.cli.output import Output
+from stigg_local.errors import InvalidInput, StiggError, exit_code
+
+NAME = "stigg-local"
+TRACEBACK_VARIABLE = "STIGG_LOCAL_TRACEBACK"
+
+INTERNAL = 1
+USAGE = 2
+
+
+@click.group(cls=Commands)
+@click.version_option(stigg_local.__version__, prog_name=NAME)
+@json_option
+def commands() -> None:
+    """Entitlements on this machine: what a customer may do, from a catalog file and a data directory.
+
+    \b
+    Examples:
+      stigg-local demo
+      stigg-local catalog apply catalog.toml --data-dir var/stigg
+      stigg-local check customer-acme feature-api-calls --requested 10 --data-dir var/stigg
+
+    \b
+    Exit codes: 0 ok (check: access), 1 internal error, 2 bad input or usage,
+    3 refused by a rule (check: denied), 4 authority unavailable, 130 interrupted.
+
+    \b
+    STIGG_LOCAL_CLOCK=<ISO instant> runs a command with the clock standing at that instant, for tests.
+    STIGG_LOCAL_TRACEBACK=1 shows where an internal error came from.
+    """
+
+
+@commands.command()
+@json_option
+@pass_output
+def demo(out: Output) -> int:
+    """The tour: every line of it comes from the real engine, and every claim is checked.
+
+    It works in a temporary directory, needs no network and takes a few seconds. Exit code 1 where a claim fails.
+
+    \b
+    Example:
+      stigg-local demo
+    """
+    from stigg_local.cli.demo import tour
+
+    return 0 if tour(out) else INTERNAL
+
+
+for command in (catalog, check, report, status):
+    commands.add_command(command)
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Run one command.
+
+    Args:
+        arguments: Those after the program's name; default: the process's own.
+
+    Returns:
+        The exit code.
+    """
+    given = list(sys.argv[1:] if arguments is None else arguments)
+    # An id that is not valid text in the terminal's encoding is shown escaped instead of failing the command.
+    for stream in (sys.stdout, sys.stderr):
+        reconfigure = getattr(stream, "reconfigure", None)
+        if reconfigure is not None:
+            reconfigure(errors="backslashreplace")
+    try:
+        code = _run(given, Output(as_json=_wants_json(given)))
+        sys.stdout.flush()
+    except KeyboardInterrupt:
+        return 128 + signal.SIGINT
+    except BrokenPipeError:
+        # Whoever read has had enough. What is left in the buffer must not fail once more at exit.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return 128 + signal.SIGPIPE
+    return code
+
+
+def _wants_json(arguments: Sequence[str]) -> bool:
+    options = arguments[: arguments.index("--")] if "--" in arguments else arguments
+    return "--json" in options
+
+
+def _run(arguments: list[str], out: Output) -> int:
+    try:
+        with commands.make_context(NAME, arguments, obj=out) as context:
+            return int(commands.invoke(context) or 0)
+    except click.exceptions.NoArgsIsHelpError as error:
+        if out.as_json:
+            out.failure(code=InvalidInput.default_code, message="no command is given", hint=f"{NAME} --help")
+        else:
+            sys.stderr.write(error.format_message() + "\n")
+        return USAGE
+    except click.exceptions.Exit as ended:
+        return ended.exit_code
+    except click.ClickException as error:
+        where = error.ctx.command_path if isinstance(error, click.UsageError) and error.ctx else NAME
+        out.failure(
+            code=InvalidInput.default_code, message=_sentence(error.format_message()), hint=f"see {where} --help"
+        )
+        return USAGE
+    except StiggError as error:
+        out.failure(
+            code=error.code,
+            message=error.message,
+            hint=error.hint,
+            problems=getattr(error, "problems", ()),
+            retryable=error.retryable,
+        )
+        return exit_code(error)
+    except BrokenPipeError:
+        raise
+    except Exception as error:
+        _internal(out, error)
+        return INTERNAL
+
+
+def _internal(out: Output, error: Exception) -> None:
+    """One line about a failure that nobody foresaw, or the whole of it where it is asked for."""
+    if os.environ.get(TRACEBACK_VARIABLE):
+        import traceback
+
+        traceback.print_exception(error)
+    text = " ".join(str(error).split())
+    out.failure(
+        code=StiggError.default_code,
+        message=f"{type(error).__name__}: {text}" if text else type(error).__name__,
+        hint=f"set {TRACEBACK_VARIABLE}=1 to see where it came from",
+    )
+
+
+def _sentence(text: str) -> str:
+    """A parser's message in the form of ours: lower case, no final period, one line."""
+    text = " ".join(text.split())
+    return text[:1].lower() + text[1:].rstrip(".")
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,46 @@
+"""Ids, and the mark of an argument that was not given: what every call checks first.
+
+An id is 1 to 255 printable characters, not normalised: look-alikes are different ids.
+"""
+
+from msgspec import Struct
+
+from stigg_local.errors import InvalidInput
+
+ID_LENGTH_MAX = 255
+
+
+class Unset(Struct, frozen=True):
+    """The type of `UNSET`."""
+
+    def __bool__(self) -> bool:
+        return False
+
+    def __repr__(self) -> str:
+        return "UNSET"
+
+
+UNSET = Unset()
+
+
+def is_id(value: object) -> bool:
+    """True for 1 to 255 printable characters."""
+    return isinstance(value, str) and 0 < len(value) <= ID_LENGTH_MAX and value.isprintable()
+
+
+def check_id(value: object, name: str) -> str:
+    """An id as it is.
+
+    Raises:
+        InvalidInput: Not text, empty, longer than 255 characters, or with a character that does not print.
+    """
+    if isinstance(value, str) and is_id(value):
+        return str(value)
+    what = "not text"
+    if isinstance(value, str):
+        what = "empty" if not value else "too long" if len(value) > ID_LENGTH_MAX else "not printable"
+    raise InvalidInput(
+        f"{name} is `{repr(value)[:60]}`, which is {what}",
+        code="InvalidArgumentError",
+        hint=f"an id is 1 to {ID_LENGTH_MAX} printable characters",
+    )
