@@ -26,16 +26,14 @@ BROKEN = 1
 TYPES = ("boolean", "numeric", "metered", "enum", "credit")
 
 
-@click.command()
+@click.command(short_help="May a customer use a feature?")
 @click.argument("customer")
 @click.argument("feature")
 @click.option("--requested", metavar="N", help="Units or credits about to be used.")
 @click.option("--values", metavar="A,B", help="Values about to be used, of an enum feature.")
 @click.option("--resource", metavar="R", help="The resource, for products with several subscriptions.")
 @click.option("--type", "kind", type=click.Choice(TYPES), help="Ask as the getter of that type does.")
-@click.option(
-    "--fallback-file", metavar="F", help="Fallback values; without a data directory they are all there is."
-)
+@click.option("--fallback-file", metavar="F", help="Fallback values; without a data directory they are all there is.")
 @data_dir_option
 @json_option
 @pass_output
@@ -85,7 +83,7 @@ def check(
 
 
 def _show(out: Output, customer: str, feature: str, answer: Entitlement) -> None:
-    out.line(f"{verdict(answer)}", "good" if answer.has_access else "bad")
+    out.line(verdict(answer), "good" if answer.has_access else "bad")
     rows = [("customer", customer), ("feature", feature), ("type", answer.type)]
     if details(answer):
         rows.append(("state", details(answer)))
@@ -93,7 +91,7 @@ def _show(out: Output, customer: str, feature: str, answer: Entitlement) -> None
         rows.append(("requested", str(answer.requested_usage)))
     if isinstance(answer, EnumEntitlement) and answer.requested_values:
         rows.append(("requested", ", ".join(answer.requested_values)))
-    rows.append(("source", answer.source + (", a fallback" if answer.is_fallback else "")))
+    rows.append(("source", answer.source))
     if answer.valid_until is not None:
         rows.append(("valid until", instant(answer.valid_until)))
     _pairs(out, rows)
@@ -108,7 +106,7 @@ def _reader(data_dir: str | None, fallback_file: str | None) -> Stigg:
 
 
 # A negative VALUE looks like an option; unknown options therefore become arguments here and are refused as such.
-@click.command(context_settings={"ignore_unknown_options": True})
+@click.command(context_settings={"ignore_unknown_options": True}, short_help="Record usage.")
 @click.argument("customer")
 @click.argument("feature")
 @click.argument("value")
@@ -174,7 +172,7 @@ def _writer(data_dir: str | None, catalog: str | None) -> Stigg:
     return Stigg(catalog=Path(catalog), data_dir=named_directory(data_dir), clock=command_clock())
 
 
-@click.command()
+@click.command(short_help="How the state is kept.")
 @click.option("--fallback-file", metavar="F", help="Look at a fallback file too, or alone.")
 @data_dir_option
 @json_option

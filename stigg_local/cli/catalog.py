@@ -33,7 +33,7 @@ _SIGNS: dict[str, tuple[str, Tone]] = {
 }
 
 
-@click.group(cls=Commands)
+@click.group(cls=Commands, short_help="Check, compare, publish and show a catalog.")
 @json_option
 def catalog() -> None:
     """Features, plans and add-ons: check a file, compare it, publish it, look at what is in force.
@@ -45,7 +45,7 @@ def catalog() -> None:
     """
 
 
-@catalog.command()
+@catalog.command(short_help="Print everything that is wrong with a file.")
 @click.argument("file")
 @json_option
 @pass_output
@@ -75,7 +75,7 @@ def validate(out: Output, *, file: str) -> int:
     return INVALID
 
 
-@catalog.command()
+@catalog.command(short_help="Print what applying a file would change.")
 @click.argument("file")
 @data_dir_option
 @json_option
@@ -96,7 +96,7 @@ def diff(out: Output, *, file: str, data_dir: str | None) -> int:
     return 0
 
 
-@catalog.command()
+@catalog.command(short_help="Publish a file.")
 @click.argument("file")
 @click.option(
     "--migrate",
@@ -131,7 +131,7 @@ def apply(out: Output, *, file: str, migrate: str, data_dir: str | None) -> int:
     return 0
 
 
-@catalog.command()
+@catalog.command(short_help="Print the catalog in force.")
 @click.option("--catalog", "file", metavar="FILE", help="Show a file as it would be in force, without a directory.")
 @data_dir_option
 @json_option
@@ -210,7 +210,10 @@ def _section(out: Output, title: str, header: Sequence[str], rows: list[tuple[st
 
 
 def _entitlements(package: dict[str, Any]) -> str:
-    features = [item["featureId"] for item in package.get("entitlements", ())]
+    features = [
+        item["featureId"] if item.get("isGranted", True) else f"no {item['featureId']}"
+        for item in package.get("entitlements", ())
+    ]
     currencies = [item["currencyId"] for item in package.get("creditEntitlements", ())]
     own = ", ".join([*features, *currencies]) or "-"
     parent = package.get("parentPlanId")

@@ -46,7 +46,7 @@ def commands() -> None:
     """
 
 
-@commands.command()
+@commands.command(short_help="The tour of the engine.")
 @json_option
 @pass_output
 def demo(out: Output) -> int:

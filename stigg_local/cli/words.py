@@ -53,7 +53,9 @@ def _metered(answer: MeteredEntitlement) -> str:
         text += ", unlimited" if answer.is_unlimited else ""
     else:
         used = answer.current_usage if answer.transformed_usage is None else answer.transformed_usage
-        text = f"{amount(used)} of {amount(answer.usage_limit)} {_units(answer, answer.usage_limit)}".rstrip() + " used"
+        text = (
+            f"{amount(used)} of {amount(answer.usage_limit)} {_units(answer, answer.usage_limit)}".rstrip() + " used"
+        )
         text += ", soft limit" if answer.has_soft_limit else ""
     if answer.usage_period_end is not None:
         text += f", resets {answer.usage_period_end:%Y-%m-%d}"

@@ -39,6 +39,8 @@ MEMORY_LIMIT_BYTES = 256 * 1024 * 1024
 
 _snapshot_decoder = msgspec.msgpack.Decoder(CustomerSnapshot)
 _grant_decoder = msgspec.msgpack.Decoder(Grant)
+_pack = msgspec.msgpack.Encoder().encode
+_unpack = msgspec.msgpack.Decoder(tuple[bytes, list[tuple[str, str, int, int, int]], list[bytes]]).decode
 
 
 class Replica:
@@ -66,7 +68,8 @@ class Replica:
         self._repair = repair
         self._lock = threading.Lock()
         self._bytes = 0
-        self._compact: dict[str, CustomerRows] = {}
+        # The snapshot's bytes; with numbers beside it, all three packed into the one bytes of a tuple.
+        self._compact: dict[str, bytes | tuple[bytes]] = {}
         self._compact_seen: memoryview | None = None
 
     def after_fork(self) -> None:
@@ -151,12 +154,15 @@ class Replica:
 
     def preload(self) -> int:
         """Read every customer into memory in compact form; returns how many."""
-        compact: dict[str, CustomerRows] = {}
+        compact: dict[str, bytes | tuple[bytes]] = {}
         # In this order: a customer or a catalog that changes later shows in the slots.
         seen = memoryview(bytes(self._store.generation)).cast("Q")
         self.catalog()
         for customer_id, rows in self._store.load_all():
-            compact[customer_id] = rows
+            if rows.counters or rows.grants:
+                compact[customer_id] = (_pack((rows.snapshot, rows.counters, rows.grants)),)
+            elif rows.snapshot is not None:
+                compact[customer_id] = rows.snapshot
         with self._lock:
             self._compact, self._compact_seen = compact, seen
         return len(compact)
@@ -228,14 +234,18 @@ class Replica:
         return held
 
     def _compact_rows(self, customer_id: str, slot: int) -> CustomerRows | None:
-        rows = self._compact.get(customer_id)
-        if rows is None or self._compact_seen is None:
+        packed = self._compact.get(customer_id)
+        if packed is None or self._compact_seen is None:
             return None
         seen = self._compact_seen[slot]
         if self._store.generation[slot] != seen:
             self._compact.pop(customer_id, None)
             return None
-        return rows
+        # A publish changes every slot, so the catalog of these rows is the one at hand.
+        if isinstance(packed, bytes):
+            return CustomerRows(0, packed, [], [], seen, self._catalogs.seq)
+        snapshot, counters, grants = _unpack(packed[0])
+        return CustomerRows(0, snapshot, counters, grants, seen, self._catalogs.seq)
 
     def _forget(self, customer_id: str) -> None:
         old = self.memo.pop(customer_id, None)

@@ -17,7 +17,7 @@ from stigg_local.store.site import DEFAULT_FILENAME
 
 FILENAME = "environment"
 _LENGTH_MAX = 1024
-_ENVIRONMENTS = "SELECT environment, seq, high_water_ms, digest FROM sequence ORDER BY seq DESC"
+_ENVIRONMENTS = "SELECT CAST(environment AS BLOB), seq, high_water_ms, digest FROM sequence ORDER BY seq DESC"
 
 
 def stored_environment(data_dir: Path) -> str | None:
@@ -80,7 +80,9 @@ def _from_database(path: Path) -> str | None:
     except apsw.Error:
         # Whether it is ours and whole is for the store to find out.
         return None
-    for environment, seq, high_water_ms, digest in rows:
+    for stored, seq, high_water_ms, digest in rows:
+        # As bytes, because a damaged letter may be none at all.
+        environment = bytes(stored).decode(errors="replace")
         if digest == row_digest(environment, "", (SEQUENCE, seq, high_water_ms)):
-            return str(environment)
+            return environment
     return None

@@ -6,6 +6,7 @@ import pytest
 
 from stigg_local.core import credit, period
 from stigg_local.core.period import FOREVER_MS, to_ms
+from tests.vectors.model import CoreLevel
 from tests.vectors.runner import ClientLevel, run, vectors
 
 CLIENT = list(vectors("client"))
@@ -17,6 +18,12 @@ BURN = list(vectors("burn"))
 def test_client_answers_as_the_vector_says(vector: dict[str, Any]) -> None:
     """The public client in process is the level that applications see."""
     run(vector, lambda clock: ClientLevel(vector, clock))
+
+
+@pytest.mark.parametrize("vector", [vector for _, vector in CLIENT], ids=[name for name, _ in CLIENT])
+def test_core_answers_as_the_vector_says(vector: dict[str, Any]) -> None:
+    """The rules alone, without store, memo or counters, must say what the client says."""
+    run(vector, lambda clock: CoreLevel(vector, clock))
 
 
 @pytest.mark.parametrize("vector", [vector for _, vector in PERIOD], ids=[name for name, _ in PERIOD])
