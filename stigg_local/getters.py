@@ -76,6 +76,8 @@ class Getters:
             InvalidInput: An id is not text, or a request is not a number of 0 or more.
             ClientClosed: After `close`.
         """
+        answer: Entitlement
+        requested: Entitlement
         try:
             slot, seen, entries, resources, _, _ = self._memo[customer_id]
             if resource_id is not None:
@@ -84,9 +86,9 @@ class Getters:
             if self._generation[slot] == seen and (until is None or self._time() < until):
                 wanted = requested_values or requested_usage
                 if not wanted:
-                    return cast(Entitlement, answer)
+                    return answer
                 if request == wanted:
-                    return cast(Entitlement, requested)
+                    return requested
         except (KeyError, TypeError, IndexError):
             pass
         del dimensions
@@ -103,13 +105,14 @@ class Getters:
 
         A feature of another type is answered by the fallback or denied, with `FeatureTypeMismatch`.
         """
+        answer: BooleanEntitlement
         try:
             slot, seen, entries, resources, _, _ = self._memo[customer_id]
             if resource_id is not None:
                 entries = resources[resource_id]
             answer, until, kind, _, _, _ = entries[feature_id]
             if kind is BOOLEAN and self._generation[slot] == seen and (until is None or self._time() < until):
-                return cast(BooleanEntitlement, answer)
+                return answer
         except (KeyError, TypeError, IndexError):
             pass
         return cast(BooleanEntitlement, self._ask(BOOLEAN, customer_id, feature_id, resource_id, 0, (), fallback))
@@ -122,13 +125,14 @@ class Getters:
         fallback: FallbackInput = None,
     ) -> NumericEntitlement:
         """The number that the plan sets; as `get_boolean_entitlement`."""
+        answer: NumericEntitlement
         try:
             slot, seen, entries, resources, _, _ = self._memo[customer_id]
             if resource_id is not None:
                 entries = resources[resource_id]
             answer, until, kind, _, _, _ = entries[feature_id]
             if kind is NUMERIC and self._generation[slot] == seen and (until is None or self._time() < until):
-                return cast(NumericEntitlement, answer)
+                return answer
         except (KeyError, TypeError, IndexError):
             pass
         return cast(NumericEntitlement, self._ask(NUMERIC, customer_id, feature_id, resource_id, 0, (), fallback))
@@ -142,17 +146,21 @@ class Getters:
         fallback: FallbackInput = None,
     ) -> MeteredEntitlement:
         """Limit and usage of a metered feature, and whether `requested_usage` more fits; as `get_entitlement`."""
+        answer: MeteredEntitlement
+        requested: MeteredEntitlement
         try:
             slot, seen, entries, resources, _, _ = self._memo[customer_id]
             if resource_id is not None:
                 entries = resources[resource_id]
-            answer, until, kind, request, requested, _ = entries[feature_id]
+            answer, until, kind, request, requested, compiled = entries[feature_id]
             if kind is METERED and self._generation[slot] == seen and (until is None or self._time() < until):
                 if requested_usage == 0:
-                    return cast(MeteredEntitlement, answer)
+                    return answer
                 if request == requested_usage:
-                    return cast(MeteredEntitlement, requested)
-                return cast(MeteredEntitlement, self._request(entries, feature_id, requested_usage))
+                    return requested
+                requested = answer_request(compiled, requested_usage, ())  # type: ignore[assignment]
+                entries[feature_id] = (answer, until, kind, requested_usage, requested, compiled)
+                return requested
         except (KeyError, TypeError, IndexError):
             pass
         return cast(
@@ -169,6 +177,8 @@ class Getters:
         fallback: FallbackInput = None,
     ) -> EnumEntitlement:
         """The allowed values of an enum feature, and whether all `requested_values` are among them."""
+        answer: EnumEntitlement
+        requested: EnumEntitlement
         try:
             slot, seen, entries, resources, _, _ = self._memo[customer_id]
             if resource_id is not None:
@@ -176,9 +186,9 @@ class Getters:
             answer, until, kind, request, requested, _ = entries[feature_id]
             if kind is ENUM and self._generation[slot] == seen and (until is None or self._time() < until):
                 if not requested_values:
-                    return cast(EnumEntitlement, answer)
+                    return answer
                 if request == requested_values:
-                    return cast(EnumEntitlement, requested)
+                    return requested
         except (KeyError, TypeError, IndexError):
             pass
         return cast(
@@ -195,17 +205,21 @@ class Getters:
         fallback: FallbackInput = None,
     ) -> CreditEntitlement:
         """The balance of a wallet, and whether `requested_usage` credits more can be spent."""
+        answer: CreditEntitlement
+        requested: CreditEntitlement
         try:
             slot, seen, entries, resources, _, _ = self._memo[customer_id]
             if resource_id is not None:
                 entries = resources[resource_id]
-            answer, until, kind, request, requested, _ = entries[currency_id]
+            answer, until, kind, request, requested, compiled = entries[currency_id]
             if kind is CREDIT and self._generation[slot] == seen and (until is None or self._time() < until):
                 if requested_usage == 0:
-                    return cast(CreditEntitlement, answer)
+                    return answer
                 if request == requested_usage:
-                    return cast(CreditEntitlement, requested)
-                return cast(CreditEntitlement, self._request(entries, currency_id, requested_usage))
+                    return requested
+                requested = answer_request(compiled, requested_usage, ())  # type: ignore[assignment]
+                entries[currency_id] = (answer, until, kind, requested_usage, requested, compiled)
+                return requested
         except (KeyError, TypeError, IndexError):
             pass
         return cast(
@@ -267,7 +281,7 @@ class Getters:
         """The answer where the memo has none, or none for this request."""
         self._check_open()
         self._check_ids(customer_id, feature_id, resource_id)
-        values = _values(requested_values)
+        values = () if requested_values == () else _values(requested_values)
         reason: AccessDeniedReason | None = None
         if self._embedded is not None:
             try:
@@ -296,13 +310,6 @@ class Getters:
             requested_values=values,
             reason=reason,
         )
-
-    def _request(self, entries: dict[str, Any], feature_id: str, requested_usage: Any) -> Entitlement:
-        """A remembered answer for another request; it is remembered as the last one."""
-        answer, until, kind, _, _, compiled = entries[feature_id]
-        found = answer_request(compiled, requested_usage, ())
-        entries[feature_id] = (answer, until, kind, requested_usage, found, compiled)
-        return found
 
     def _configured(self, kind: str | None, feature_id: str) -> Fallback | None:
         """The configured fallback: the file before the dictionaries; credits apart from features."""
@@ -345,6 +352,8 @@ class Getters:
             raise ClientClosed("the client is closed", hint="make a new one")
 
     def _check_ids(self, customer_id: object, feature_id: object, resource_id: object) -> None:
+        if isinstance(customer_id, str) and isinstance(feature_id, str) and isinstance(resource_id, str | None):
+            return
         named = (("customer_id", customer_id), ("feature_id", feature_id), ("resource_id", resource_id))
         for name, value in named:
             if not isinstance(value, str) and not (value is None and name == "resource_id"):

@@ -39,7 +39,7 @@ from stigg_local.core.result import (
 from stigg_local.core.sources import Catalog
 from stigg_local.core.subscription import ProvisionSubscription, journey, provision
 from stigg_local.core.usage import AHEAD_MS_MAX
-from stigg_local.errors import IdempotencyConflict, InvalidInput, NotAllowed, NotFound
+from stigg_local.errors import IdempotencyConflict, InvalidInput, NotAllowed, NotFound, StiggError, StoreCorrupt
 from stigg_local.store.catalog import CatalogReader
 from stigg_local.store.digest import fingerprint
 from stigg_local.store.store import Store
@@ -384,7 +384,10 @@ class Authority:
         *,
         scrub: Callable[[T], T] | None = None,
     ) -> T:
-        """Run a command once for its key: a repeat returns the stored reply, another body is a conflict."""
+        """Run a command once for its key: a repeat returns the stored reply, another body is a conflict.
+
+        Where the customer's rows are damaged, they are rebuilt and the command is run again.
+        """
         if key is not None:
             check_id(key, "idempotency_key")
         used_key = key or new_id()
@@ -404,7 +407,14 @@ class Authority:
             tx.put_idempotency(operation, used_key, customer_id, body, _encode(kept))
             return kept
 
-        return self._store.write(work, operation=operation, key=used_key)
+        try:
+            return self._store.write(work, operation=operation, key=used_key)
+        except StoreCorrupt as error:
+            try:
+                self.repair(customer_id)
+            except StiggError:
+                raise error from None
+            return self._store.write(work, operation=operation, key=used_key)
 
     def _with_identity(self, reply: ProvisionCustomerResult) -> ProvisionCustomerResult:
         """The stored reply with what must not be stored in it: name, e-mail and metadata as they are now."""
@@ -418,14 +428,14 @@ class Authority:
         body = tx.customer_record(customer_id)
         customer = None if body is None else _customer_decoder.decode(body)
         if customer is None or customer.archived_ms is not None:
-            raise _customer_not_found(customer_id)
+            raise _customer_not_found(tx, customer_id)
         return customer
 
     def _snapshot(self, tx: Tx, customer_id: str, resource_id: str | None) -> CustomerSnapshot:
         raw = tx.customer_snapshot(customer_id)
         snapshot = None if raw is None else _snapshot_decoder.decode(raw)
         if snapshot is None or snapshot.is_archived:
-            raise _customer_not_found(customer_id)
+            raise _customer_not_found(tx, customer_id)
         if resource_id is not None and resource_id not in snapshot.resource_ids:
             raise NotFound(
                 f"customer `{customer_id}` has no resource `{resource_id}`",
@@ -508,7 +518,12 @@ def _subscription(catalog: Catalog, customer: Customer, subscription_id: str, no
     return subscription_result(subscription, customer_id=customer.id, pricing_type=package.pricing_type, now_ms=now_ms)
 
 
-def _customer_not_found(customer_id: str) -> NotFound:
+def _customer_not_found(tx: Tx, customer_id: str) -> NotFound | StoreCorrupt:
+    if tx.meta("lost_ms") is not None:
+        return StoreCorrupt(
+            f"whether customer `{customer_id}` exists is not known: the file was set aside as damaged",
+            hint="restore a backup, or provision_customer again",
+        )
     return NotFound(
         f"customer `{customer_id}` does not exist",
         code="CustomerNotFound",

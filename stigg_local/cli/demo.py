@@ -16,13 +16,14 @@ from stigg_local.cli.stage import Stage
 from stigg_local.cli.words import amount, details, verdict
 from stigg_local.client import Stigg
 from stigg_local.core.answer import Entitlement
+from stigg_local.errors import InvalidInput, StiggError
 
 EXAMPLE = Path(__file__).parent / "example"
 
 FREE, TRIAL, PAID, CUSTOM = "customer-free", "customer-trial", "customer-paid", "customer-custom"
 CUSTOMERS = (FREE, TRIAL, PAID, CUSTOM)
 
-BASIC, GROWTH, ENTERPRISE = "plan-revvenu-basic", "plan-revvenu-growth", "plan-revvenu-enterprise"
+GROWTH, ENTERPRISE = "plan-revvenu-growth", "plan-revvenu-enterprise"
 SSO, RETENTION, REGIONS = "feature-sso", "feature-retention-days", "feature-regions"
 SEATS, CALLS, IMAGES = "feature-seats", "feature-api-calls", "feature-generated-images"
 CREDITS = "currency-ai-credits"
@@ -91,11 +92,22 @@ def tour(out: Output) -> bool:
     logger, handler = logging.getLogger("stigg_local"), logging.NullHandler()
     logger.addHandler(handler)
     try:
-        with tempfile.TemporaryDirectory(prefix="stigg-local-demo-", ignore_cleanup_errors=True) as root:
+        with _temporary_directory() as root:
             _tour(stage, Path(root))
+    except StiggError as error:
+        stage.claim("every call of the tour succeeds", False, error)
     finally:
         logger.removeHandler(handler)
     return stage.end()
+
+
+def _temporary_directory() -> "tempfile.TemporaryDirectory[str]":
+    try:
+        return tempfile.TemporaryDirectory(prefix="stigg-local-demo-", ignore_cleanup_errors=True)
+    except OSError as error:
+        raise InvalidInput(
+            f"no temporary directory can be made: {error.strerror}", hint="set TMPDIR to a writable directory"
+        ) from error
 
 
 def _tour(stage: Stage, root: Path) -> None:
@@ -133,7 +145,7 @@ def _catalog(stage: Stage, client: Stigg, data_dir: Path) -> None:
 def _customers(stage: Stage, client: Stigg) -> None:
     stage.step("Customers and their subscriptions")
     seats = [{"feature_id": SEATS, "quantity": 5}]
-    client.provision_customer(FREE, name="Free Ltd")
+    free = client.provision_customer(FREE, name="Free Ltd").subscription
     for customer_id in (TRIAL, PAID, CUSTOM):
         client.provision_customer(customer_id, subscription_params=None)
     trial = client.provision_subscription(TRIAL, GROWTH, billing_period="MONTHLY", billable_features=seats)
@@ -148,8 +160,8 @@ def _customers(stage: Stage, client: Stigg) -> None:
     custom = client.provision_subscription(
         CUSTOM, ENTERPRISE, entitlements=[{"feature": {"feature_id": SEATS, "usage_limit": 20}}]
     )
-    free = client.provision_customer(FREE, name="Free Ltd").subscription
-    rows = [(FREE, BASIC, "ACTIVE" if free is None else free.status, "what the catalog gives every new customer")]
+    assert free is not None
+    rows = [(FREE, free.plan_id, free.status, "what the catalog gives every new customer")]
     for result, what in ((trial, "5 seats"), (paid, "5 seats, 2 x 10,000 more calls"), (custom, "20 seats agreed")):
         made = result.subscription
         end = f", trial until {made.trial_end_date:%Y-%m-%d}" if made.trial_end_date else ""

@@ -82,7 +82,10 @@ def _report_until_killed(data_dir: Path, customer_id: str, feature_id: str, pref
     environment = os.environ | {"PYTHONPATH": os.pathsep.join(_import_path())}
     command = [sys.executable, "-P", "-m", worker.__name__, str(data_dir), customer_id, feature_id, prefix]
     acknowledged = 0
-    with subprocess.Popen(command, stdout=subprocess.PIPE, stdin=subprocess.DEVNULL, env=environment) as process:
+    # A session of its own: Ctrl-C in the terminal is for the demo, which then ends the child.
+    with subprocess.Popen(  # noqa: S603 - our own module in our own interpreter
+        command, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, env=environment, start_new_session=True
+    ) as process:
         assert process.stdout is not None
         descriptor = process.stdout.fileno()
         try:

@@ -41,7 +41,8 @@ class Stage:
 
     def claim(self, text: str, holds: bool, found: object = None) -> None:
         """State something that was looked at; where it does not hold, say what was found."""
-        self._steps[-1]["claims"].append({"claim": text, "holds": holds})
+        outcome = {"claim": text, "holds": holds}
+        self._steps[-1]["claims"].append(outcome if holds else outcome | {"found": str(found)})
         if not holds:
             self.failed.append(text)
         if self._out.as_json:

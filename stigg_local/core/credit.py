@@ -13,7 +13,7 @@ from msgspec.structs import replace
 
 from stigg_local.core.catalog import CreditEntitlement
 from stigg_local.core.customer import CustomerSnapshot, SubscriptionSource
-from stigg_local.core.period import FOREVER_MS, add_months, month_index
+from stigg_local.core.period import FOREVER_MS, month_window
 from stigg_local.core.quantity import limit_to_raw, to_decimal
 from stigg_local.core.sources import Catalog, contribution
 
@@ -109,9 +109,8 @@ def recurring_grants(
                 continue
             soft |= is_soft
             step = _CADENCE_MONTHS[cadence]
-            index = month_index(source.anchor_ms, at_ms, step)
-            start = max(add_months(source.anchor_ms, index * step), source.cut_ms)
-            end = add_months(source.anchor_ms, (index + 1) * step)
+            index, start, end = month_window(source.anchor_ms, at_ms, step)
+            start = max(start, source.cut_ms)
             until = min(until, end)
             definition = catalog.currencies.get(currency)
             if definition is None:

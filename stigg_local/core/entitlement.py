@@ -42,6 +42,8 @@ from stigg_local.errors import InvalidInput
 _SNAPSHOT = "snapshot"
 _REASON = AccessDeniedReason
 _EXCEEDS = AccessDeniedReason.RequestedUsageExceedsLimit
+# Whole requests up to here are compared as they are; larger ones are compared exactly, and slower.
+_WHOLE_MAX = 2**53
 _INSUFFICIENT = AccessDeniedReason.InsufficientCredits
 
 CounterKey = tuple[str, str, int, int]  # resource, feature, from, to
@@ -75,7 +77,8 @@ class Gate(Struct, frozen=True, gc=False):
 class Compiled(Struct, frozen=True, gc=False):
     """An answer to a request of nothing, and what makes the answers to other requests from it.
 
-    `rest` are the fields between the decision and the request, as positional arguments.
+    `rest` are the fields between the decision and the request, as positional arguments. `most` is the largest whole
+    number that a request may ask for; None where deciding takes more than that compare.
     """
 
     answer: Entitlement
@@ -83,6 +86,7 @@ class Compiled(Struct, frozen=True, gc=False):
     valid_until_ms: int
     gate: Gate
     rest: tuple[Any, ...]
+    most: int | None = None
 
 
 class Winner(Struct, frozen=True, gc=False):
@@ -169,9 +173,16 @@ def answer_request(compiled: Compiled, requested_usage: Any, requested_values: t
     Raises:
         InvalidInput: `requested_usage` is negative, not a finite number or beyond the range.
     """
+    kind, most = compiled.kind, compiled.most
+    made: Callable[..., Entitlement] = MeteredEntitlement if kind is METERED else CreditEntitlement
+    if most is not None and type(requested_usage) is int and 0 < requested_usage <= _WHOLE_MAX:
+        refused = _EXCEEDS if kind is METERED else _INSUFFICIENT
+        decision = (True, None) if requested_usage <= most else (False, refused)
+        # One tuple by concatenation: unpacking in the middle of a call would build a list first.
+        return made(*(decision + compiled.rest + (requested_usage,)))
     gate = compiled.gate
-    if compiled.kind == METERED or compiled.kind == CREDIT:
-        if type(requested_usage) is int and 0 <= requested_usage <= 2**53:
+    if kind is METERED or kind is CREDIT:
+        if type(requested_usage) is int and 0 <= requested_usage <= _WHOLE_MAX:
             requested = requested_usage * POWERS[gate.scale]
         else:
             requested = requested_raw(requested_usage, gate.scale)
@@ -187,9 +198,8 @@ def answer_request(compiled: Compiled, requested_usage: Any, requested_values: t
                 wanted = multiply(raw_to_decimal(requested, gate.scale), gate.rate, gate.credit_scale)
             if wanted > gate.credits:
                 reason = _INSUFFICIENT
-        answer: Callable[..., Entitlement] = MeteredEntitlement if compiled.kind == METERED else CreditEntitlement
-        return answer(reason is None, reason, *compiled.rest, requested_usage)
-    if compiled.kind == ENUM:
+        return made(reason is None, reason, *compiled.rest, requested_usage)
+    if kind is ENUM:
         reason = gate.denied
         if reason is None and not set(requested_values) <= set(compiled.rest[-1]):
             reason = _REASON.RequestedValuesMismatch
@@ -460,9 +470,10 @@ def _evaluate_metered(
         transformed(used, feature),
     )
     gate = Gate(feature.scale, headroom, rate, credit_scale, credits)
-    compiled = Compiled(MeteredEntitlement(True, None, *rest), METERED, until, gate, rest)
+    most = None if credits is not None else _most(headroom, feature.scale)
+    compiled = Compiled(MeteredEntitlement(True, None, *rest), METERED, until, gate, rest, most)
     answer = answer_request(compiled, 0, ())
-    return compiled if answer.has_access else Compiled(answer, METERED, until, gate, rest)
+    return compiled if answer.has_access else Compiled(answer, METERED, until, gate, rest, most)
 
 
 def _evaluate_wallet(
@@ -493,6 +504,12 @@ def _evaluate_wallet(
         purse.next_reset_ms,
     )
     gate = Gate(scale=currency.scale, credits=None if purse.has_soft_limit else purse.remaining)
-    compiled = Compiled(CreditEntitlement(True, None, *rest), CREDIT, until, gate, rest)
+    most = _most(gate.credits, currency.scale)
+    compiled = Compiled(CreditEntitlement(True, None, *rest), CREDIT, until, gate, rest, most)
     answer = answer_request(compiled, 0, ())
-    return compiled if answer.has_access else Compiled(answer, CREDIT, until, gate, rest)
+    return compiled if answer.has_access else Compiled(answer, CREDIT, until, gate, rest, most)
+
+
+def _most(room: int | None, scale: int) -> int:
+    """The largest whole number of units in a room of raw ones."""
+    return _WHOLE_MAX if room is None else room // POWERS[scale]

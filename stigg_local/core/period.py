@@ -100,14 +100,24 @@ def _month_days(year: int, month: int) -> int:
 
 def month_index(anchor_ms: int, at_ms: int, step: int = 1) -> int:
     """The n for which the window of `step` months from the anchor holds the instant; negative before it."""
+    return month_window(anchor_ms, at_ms, step)[0]
+
+
+def month_window(anchor_ms: int, at_ms: int, step: int = 1) -> tuple[int, int, int]:
+    """(n, start, end) of the window of `step` months from the anchor that holds the instant."""
     anchor = date.fromordinal(anchor_ms // DAY_MS + _EPOCH_ORDINAL)
     at = date.fromordinal(at_ms // DAY_MS + _EPOCH_ORDINAL)
     n = ((at.year - anchor.year) * 12 + at.month - anchor.month) // step
-    while add_months(anchor_ms, n * step) > at_ms:
+    start = add_months(anchor_ms, n * step)
+    # The calendar's months may count one too many, where the anchor's day is not reached yet.
+    while start > at_ms:
         n -= 1
-    while add_months(anchor_ms, (n + 1) * step) <= at_ms:
-        n += 1
-    return n
+        start = add_months(anchor_ms, n * step)
+    end = add_months(anchor_ms, (n + 1) * step)
+    while end <= at_ms:
+        n, start = n + 1, end
+        end = add_months(anchor_ms, (n + 1) * step)
+    return n, start, end
 
 
 def anchor_of(period: str | None, configuration: str | None, start_ms: int) -> int:
@@ -141,8 +151,8 @@ def window(period: str | None, anchor_ms: int, at_ms: int) -> tuple[int, int]:
         start = (at_ms - anchor_ms) // length * length + anchor_ms
         return start, start + length
     step = 12 if period == "YEAR" else 1
-    n = month_index(anchor_ms, at_ms, step)
-    return add_months(anchor_ms, n * step), add_months(anchor_ms, (n + 1) * step)
+    _, start, end = month_window(anchor_ms, at_ms, step)
+    return start, end
 
 
 # Period of a promotional entitlement -> months; a week and the open ones are handled apart.

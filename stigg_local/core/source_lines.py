@@ -83,11 +83,22 @@ def _names(text: str, at: int) -> tuple[list[str], int]:
         found = _KEY.match(text, at)
         if found is None:
             return names or [""], at
-        name = found[1]
-        names.append(name[1:-1] if name[0] in "\"'" else name)
+        names.append(_plain(found[1]))
         at = found.end()
         if not found[2]:
             return names, at
+
+
+def _plain(name: str) -> str:
+    """A key without its quotes; the escapes that only TOML has stay as written."""
+    if name[0] == '"' and "\\" in name:
+        import json
+
+        try:
+            return str(json.loads(name))
+        except ValueError:
+            return name[1:-1]
+    return name[1:-1] if name[0] in "\"'" else name
 
 
 def _after_value(text: str, at: int) -> int:

@@ -104,8 +104,9 @@ class FallbackFile:
 
     def close(self) -> None:
         """Stop following; the last values stay. Closing again does nothing."""
-        self._is_closed = True
-        follower = self._follower
+        with self._lock:
+            self._is_closed = True
+            follower = self._follower
         if follower is not None:
             follower.end()
 
@@ -123,8 +124,12 @@ class FallbackFile:
         if self._is_closed:
             return
         with self._lock:
-            if self._follower is None:
-                self._follower = _Follower(self._path, ref(self))
+            if self._follower is None and not self._is_closed:
+                try:
+                    self._follower = _Follower(self._path, ref(self))
+                except RuntimeError as error:
+                    # The system has no thread to give: the values stay, and the next question tries again.
+                    self._note(f"{self.name}: cannot be followed: {error}")
 
     def after_fork(self) -> None:
         """In a child: threads stayed behind, and a lock that one of them held is never released."""
@@ -135,6 +140,13 @@ class FallbackFile:
 
     def look(self, stop: Event) -> bool:
         """Take the file if it is another one, good and quiet; whether other values were taken."""
+        try:
+            return self._look(stop)
+        except Exception as error:
+            self._note(f"{self.name}: {error!r}")
+            return False
+
+    def _look(self, stop: Event) -> bool:
         sample = self._sample()
         if self._is_known(sample):
             return False
@@ -142,8 +154,7 @@ class FallbackFile:
         while not stop.wait(QUIET_S):
             again = self._sample()
             if again.is_same(sample):
-                with FORKS.lock:
-                    return self._take(again)
+                return self._take(again)
             sample = again
             restless += 1
             if restless == RESTLESS_LOOKS:
@@ -185,7 +196,8 @@ class FallbackFile:
             self._note(None)
             return False
         try:
-            fallbacks = parse_fallback_file(sample.content, self.name)
+            with FORKS.lock:
+                fallbacks = parse_fallback_file(sample.content, self.name)
         except FallbackFileError as error:
             self._note(str(error))
             return False
@@ -307,6 +319,11 @@ class _Forks:
             if self._is_registered:
                 return
             self._is_registered = True
+            # These have fork hooks of their own. Were they imported while a fork waits in ours, only the second
+            # half of theirs would run in it.
+            import concurrent.futures.thread  # noqa: F401
+            import logging  # noqa: F401
+
             os.register_at_fork(before=self._before, after_in_parent=self._in_parent, after_in_child=self._in_child)
             # A daemon thread that is met by the interpreter's end inside of a native library can take it down.
             atexit.register(self._at_exit)

@@ -101,7 +101,10 @@ class Replica:
         compiled = evaluate(held[5], held[4], feature_id, resource_id=resource_id, kind=kind, now_ms=now_ms)
         if compiled is None:
             return None
-        answer = answer_request(compiled, requested_usage, requested_values)
+        if requested_values or requested_usage or type(requested_usage) is not int:
+            answer = answer_request(compiled, requested_usage, requested_values)
+        else:
+            answer = compiled.answer
         request = requested_values or requested_usage
         entry = (
             compiled.answer,
@@ -228,7 +231,7 @@ class Replica:
         with self._lock:
             self._forget(customer_id)
             self.memo[customer_id] = held
-            self._bytes += _held_bytes(held)
+            self._bytes += HELD_BYTES + ROW_BYTES * _row_count(held[4])
             if self._bytes > self._limit:
                 self._evict(keep=customer_id)
         return held
@@ -271,12 +274,16 @@ def _view(rows: CustomerRows) -> CustomerView | None:
     if rows.snapshot is None:
         return None
     snapshot = _snapshot_decoder.decode(rows.snapshot)
-    counters = {(row[0], row[1], row[2], row[3]): row[4] for row in rows.counters}
-    return CustomerView(snapshot, counters, tuple(_grant_decoder.decode(body) for body in rows.grants))
+    counters = {row[:4]: row[4] for row in rows.counters}
+    grants = tuple([_grant_decoder.decode(body) for body in rows.grants]) if rows.grants else ()
+    return CustomerView(snapshot, counters, grants)
+
+
+def _row_count(view: CustomerView | None) -> int:
+    return 0 if view is None else len(view.counters) + len(view.grants) + len(view.snapshot.sources)
 
 
 def _held_bytes(held: Held) -> int:
-    view = held[4]
-    rows = 0 if view is None else len(view.counters) + len(view.grants) + len(view.snapshot.sources)
+    rows = _row_count(held[4])
     entries = len(held[2]) + sum(len(entries) for entries in held[3].values())
     return HELD_BYTES + ROW_BYTES * rows + ENTRY_BYTES * entries

@@ -50,8 +50,8 @@ def remember_environment(data_dir: Path, environment: str) -> None:
         return
     temporary = path.with_name(f"{FILENAME}.{os.getpid()}")
     try:
-        with open(os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600), "w", encoding="utf-8") as file:
-            file.write(environment + "\n")
+        with open(os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600), "wb") as file:
+            file.write(_line(environment))
             file.flush()
             os.fsync(file.fileno())
         os.link(temporary, path)

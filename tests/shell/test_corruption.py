@@ -6,7 +6,7 @@ The damage is real: bits of the files, rows and keys of the tables, whole files.
 import os
 import random
 import shutil
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -14,18 +14,9 @@ import apsw
 import pytest
 
 from stigg_local import Stigg, StiggError
-from stigg_local.errors import StoreError
+from stigg_local.errors import SchemaTooNew, StoreCorrupt, StoreError
 from stigg_local.testing import ManualClock
-from tests.shell.clients import (
-    CATALOG,
-    FALLBACKS,
-    NOON,
-    Answers,
-    ask,
-    client_of,
-    fill,
-    wrong,
-)
+from tests.shell.clients import CATALOG, CUSTOMERS, FALLBACKS, NOON, Answers, ask, client_of, fill, wrong
 
 SIDE_FILES = ("environment", "generation", "authority.mark", "writer.lock")
 
@@ -37,20 +28,27 @@ class Original:
         self.root = root
         self.closed, self.open = root / "closed", root / "open"
         clock = ManualClock(NOON)
+        # What is answered before the catalog is there, for a log that lost everything.
+        with Stigg(catalog={"schema": 1, "products": [{"id": "product-none"}]}, clock=clock) as empty:
+            self.history = [ask(empty)]
         client = Stigg(catalog=CATALOG, data_dir=self.closed, clock=clock)
-        self.history = [ask(client)]
+        self.history.append(ask(client))
         for _ in fill(client):
             clock.advance(seconds=1)
             self.history.append(ask(client))
-        self.now = clock.time()
         shutil.copytree(self.closed, self.open, ignore=shutil.ignore_patterns("*-shm"))
         client.close()
+        connection = apsw.Connection(os.fspath(self.closed / "authority.db"))
+        # A connection that has read nothing yet checkpoints nothing.
+        connection.execute("SELECT count(*) FROM customer").fetchall()
+        connection.wal_checkpoint(mode=apsw.SQLITE_CHECKPOINT_TRUNCATE)
+        connection.close()
         self.truth: Answers = self.history[-1]
         self._copies = 0
 
     def clock(self) -> ManualClock:
         clock = ManualClock(NOON)
-        clock.advance(seconds=len(self.history) - 1)
+        clock.advance(seconds=len(self.history) - 2)
         return clock
 
     def copy(self, of: Path | None = None) -> Path:
@@ -296,3 +294,182 @@ def test_swapped_and_missing_rows_are_never_a_wrong_answer(original: Original, s
     data_dir = original.copy()
     edit(data_dir / "authority.db", statement, ())
     original.check(data_dir, statement)
+
+
+# ---------------------------------------------------------------------- whole files
+
+
+def foreign_database(path: Path) -> None:
+    path.unlink()
+    connection = apsw.Connection(os.fspath(path))
+    connection.execute("PRAGMA application_id = 77; CREATE TABLE theirs (x); INSERT INTO theirs VALUES (1)")
+    connection.close()
+
+
+def newer_version(path: Path) -> None:
+    connection = apsw.Connection(os.fspath(path))
+    connection.execute("PRAGMA user_version = 99")
+    connection.close()
+
+
+def test_the_database_of_another_application_is_refused_and_not_touched(original: Original) -> None:
+    data_dir = original.copy()
+    foreign_database(data_dir / "authority.db")
+    before = (data_dir / "authority.db").read_bytes()
+    with pytest.raises(StoreError, match="another program"):
+        Stigg(data_dir=data_dir)
+    assert before == (data_dir / "authority.db").read_bytes()
+
+
+def test_a_file_of_a_newer_program_is_refused_and_not_touched(original: Original) -> None:
+    data_dir = original.copy()
+    newer_version(data_dir / "authority.db")
+    before = (data_dir / "authority.db").read_bytes()
+    with pytest.raises(SchemaTooNew):
+        Stigg(data_dir=data_dir)
+    assert before == (data_dir / "authority.db").read_bytes()
+
+
+def test_a_file_that_was_never_a_database_is_refused_and_not_touched(tmp_path: Path) -> None:
+    picture = b"\x89PNG\r\n\x1a\n" + bytes(2000)
+    (tmp_path / "authority.db").write_bytes(picture)
+    with pytest.raises(StoreError, match="not a database"):
+        Stigg(catalog=CATALOG, data_dir=tmp_path)
+    assert picture == (tmp_path / "authority.db").read_bytes()
+
+
+def truncated(path: Path) -> None:
+    os.truncate(path, path.stat().st_size // 2 // 4096 * 4096)
+
+
+def cut_short(path: Path) -> None:
+    os.truncate(path, 700)
+
+
+def empty(path: Path) -> None:
+    os.truncate(path, 0)
+
+
+def garbage(path: Path) -> None:
+    path.write_bytes(random.Random(1).randbytes(path.stat().st_size))
+
+
+def picture(path: Path) -> None:
+    path.write_bytes(b"\x89PNG\r\n\x1a\n" + bytes(5000))
+
+
+def text(path: Path) -> None:
+    path.write_text("{}" * 3000)
+
+
+def zeroed_page(path: Path) -> None:
+    with open(path, "r+b") as file:
+        file.seek(8192)
+        file.write(bytes(4096))
+
+
+WHOLE: tuple[Callable[[Path], None], ...] = (truncated, cut_short, empty, garbage, picture, text)
+
+
+@pytest.mark.parametrize("damage", [*WHOLE, zeroed_page, foreign_database], ids=lambda item: item.__name__)
+def test_a_damaged_file_is_never_a_wrong_answer(original: Original, damage: Callable[[Path], None]) -> None:
+    for arguments in ({}, FALLBACKS):
+        data_dir = original.copy()
+        damage(data_dir / "authority.db")
+        end = original.check(data_dir, damage.__name__, **arguments)
+        assert damage is zeroed_page or "true" != end
+
+
+@pytest.mark.parametrize("damage", WHOLE, ids=lambda item: item.__name__)
+def test_a_damaged_file_is_set_aside_and_the_customers_can_be_provisioned_again(
+    original: Original, damage: Callable[[Path], None]
+) -> None:
+    data_dir = original.copy()
+    path = data_dir / "authority.db"
+    damage(path)
+    size = path.stat().st_size
+    with client_of(data_dir, original.clock(), catalog=CATALOG, **FALLBACKS) as client:
+        for customer in CUSTOMERS:
+            answer = client.get_boolean_entitlement(customer, "feature-sso")
+            assert (True, True) == (answer.has_access, answer.is_fallback)
+            with pytest.raises(StoreCorrupt):
+                client.report_usage(customer, "feature-calls", 1)
+        status = client.status()
+        assert "STORAGE" == status.state
+        assert status.storage is not None
+        assert status.storage["lost"]
+        client.provision_customer("customer-1", subscription_params={"plan_id": "plan-small"})
+        client.report_usage("customer-1", "feature-calls", 1)
+        metered = client.get_metered_entitlement("customer-1", "feature-calls", requested_usage=1)
+        assert (True, False, 1) == (metered.has_access, metered.is_fallback, metered.current_usage)
+        assert client.get_boolean_entitlement("customer-2", "feature-sso").is_fallback
+        assert "STORAGE" == client.status().state
+    kept = [item for item in data_dir.glob("authority.db.quarantined-*") if not item.name.endswith(("-wal", "-shm"))]
+    assert [size] == [item.stat().st_size for item in kept]
+    # What was lost stays lost for the next process, too.
+    with client_of(data_dir, original.clock(), catalog=CATALOG) as client:
+        assert not client.get_metered_entitlement("customer-1", "feature-calls").is_fallback
+        denied = client.get_boolean_entitlement("customer-2", "feature-sso")
+        assert (False, True, "Unknown") == (denied.has_access, denied.is_fallback, denied.access_denied_reason)
+
+
+# ---------------------------------------------------------------------- rebuilding
+
+
+def test_a_damaged_counter_is_rebuilt_from_the_log(original: Original) -> None:
+    data_dir = original.copy()
+    assert edit(data_dir / "authority.db", "UPDATE usage_counter SET value = value + 9000000", ())
+    with client_of(data_dir, original.clock()) as client:
+        assert original.truth == ask(client)
+        result = client.report_usage("customer-1", "feature-calls", 1)
+        assert result is not None
+        assert 8 == result.current_usage
+
+
+def test_usage_can_be_reported_on_a_damaged_counter(original: Original) -> None:
+    for statement in ("UPDATE usage_counter SET value = value + 9000000", "DELETE FROM usage_counter"):
+        data_dir = original.copy()
+        assert edit(data_dir / "authority.db", statement, ())
+        with client_of(data_dir, original.clock()) as client:
+            result = client.report_usage("customer-1", "feature-calls", 1)
+            assert result is not None
+            assert 8 == result.current_usage
+
+
+def test_damaged_grants_are_rebuilt_from_the_ledger(original: Original) -> None:
+    for statement in ("UPDATE credit_grant SET body = zeroblob(20)", "DELETE FROM credit_grant"):
+        data_dir = original.copy()
+        assert edit(data_dir / "authority.db", statement, ())
+        with client_of(data_dir, original.clock()) as client:
+            assert original.truth == ask(client)
+            client.grant_credits("customer-1", "currency-ai", 1)
+            assert 91 == client.get_credit_entitlement("customer-1", "currency-ai").current_balance
+
+
+def test_a_damaged_snapshot_is_derived_again_from_the_record(original: Original) -> None:
+    data_dir = original.copy()
+    assert edit(data_dir / "authority.db", "UPDATE customer SET snapshot = zeroblob(30)", ())
+    with client_of(data_dir, original.clock()) as client:
+        assert original.truth == ask(client)
+
+
+def test_what_cannot_be_rebuilt_is_told_and_the_others_go_on(original: Original) -> None:
+    data_dir = original.copy()
+    edit(data_dir / "authority.db", "UPDATE usage_counter SET value = 7 WHERE customer_id = 'customer-1'", ())
+    edit(data_dir / "authority.db", "UPDATE measurement SET value = 7 WHERE customer_id = 'customer-1'", ())
+    with client_of(data_dir, original.clock()) as client:
+        assert client.get_metered_entitlement("customer-1", "feature-calls").is_fallback
+        assert not client.get_metered_entitlement("customer-2", "feature-calls").is_fallback
+        status = client.status()
+        assert status.last_error is not None
+        assert "customer-1" in status.last_error
+        with pytest.raises(StoreCorrupt):
+            client.report_usage("customer-1", "feature-calls", 1)
+
+
+def test_a_warm_client_goes_on_from_memory_while_the_file_is_damaged(original: Original) -> None:
+    data_dir = original.copy()
+    with client_of(data_dir, original.clock()) as client:
+        warm = ask(client)
+        garbage(data_dir / "authority.db")
+        assert warm == ask(client)

@@ -71,7 +71,8 @@ class CoreLevel:
             parse_fallbacks(given.get("entitlementsFallback"), where="entitlements_fallback"),
             parse_fallbacks(given.get("creditEntitlementsFallback"), where="credit_entitlements_fallback"),
         )
-        self.apply(catalog_path(vector["catalog"]), migrate="new")
+        catalog = vector["catalog"]
+        self.apply(catalog_path(catalog) if isinstance(catalog, str) else catalog, migrate="new")
 
     @property
     def _now_ms(self) -> int:
@@ -109,7 +110,7 @@ class CoreLevel:
         arguments = {snake(key): value for key, value in check.items() if key != "get"}
         get = check["get"]
         if get in GETTERS:
-            item = arguments.pop("currency_id", None) or arguments.pop("feature_id")
+            item = arguments.pop("currency_id" if "currency_id" in arguments else "feature_id")
             kind = None if get == "entitlement" else get.upper()
             return self.ask(kind, arguments.pop("customer_id"), item, **arguments).to_dict()
         return state_dict(get, self.state(**arguments))
@@ -181,7 +182,7 @@ class CoreLevel:
     # ------------------------------------------------------------------ what changes something
 
     def _provision_customer(self, customer_id: Any, **arguments: Any) -> None:
-        command = calls.provision_customer(
+        command = calls.customer_command(
             customer_id,
             name=arguments.get("name", UNSET),
             email=arguments.get("email", UNSET),
@@ -246,7 +247,7 @@ class CoreLevel:
     def _grant_credits(self, customer_id: Any, currency_id: Any, amount: Any, **arguments: Any) -> None:
         defaults = {"grant_type": "PROMOTIONAL", "priority": 0}
         others = ("effective_at", "expire_at", "cost", "resource_id")
-        command: GrantCredits = calls.grant_credits(
+        command: GrantCredits = calls.credits_command(
             customer_id, currency_id, amount, **{**defaults, **dict.fromkeys(others), **arguments}
         )
         held = self._known(command.customer_id, command.resource_id)
@@ -279,7 +280,7 @@ class CoreLevel:
         self._settle(held, self._now_ms)
 
     def _report_usage(self, customer_id: Any, feature_id: Any, value: Any, **arguments: Any) -> None:
-        command: ReportUsage = calls.report_usage(
+        command: ReportUsage = calls.usage_command(
             customer_id,
             feature_id,
             value,
@@ -378,7 +379,7 @@ class CoreLevel:
         debts = [grant for grant in _debts(held) if (grant.currency_id, grant.resource_id) == place]
         self._ids += 1
         empty = overdraft_of(*place, at_ms=self._now_ms, new_id=f"overdraft-{self._ids:06d}")
-        burned = burn(purse, cost, at_ms=at_ms, overdraft=debts[0] if debts else empty)
+        burned = burn(purse, cost, overdraft=debts[0] if debts else empty)
         for grant in burned.changed:
             _replace(held, grant)
         self._settle(held, self._now_ms)
