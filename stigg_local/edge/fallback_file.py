@@ -66,10 +66,10 @@ class FallbackFile:
 
         Raises:
             FallbackFileError: The file is missing, cannot be read or is invalid.
+            InvalidInput: Not a path.
         """
         self.name = file_name(path)
-        # The process may change its directory later.
-        self._path = os.path.join(os.getcwd(), os.fsdecode(path))
+        self._path = _absolute(os.fsdecode(path))
         self._on_change = on_change
         content = fallback_bytes(self._path, self.name)
         self._fallbacks = parse_fallback_file(content, self.name)
@@ -188,7 +188,7 @@ class FallbackFile:
 
     def _take(self, sample: _Sample) -> bool:
         state = self._state
-        self._refused = sample.digest
+        self._refused = None
         if sample.digest is None:
             self._note(sample.error)
             return False
@@ -199,11 +199,11 @@ class FallbackFile:
             with FORKS.lock:
                 fallbacks = parse_fallback_file(sample.content, self.name)
         except FallbackFileError as error:
+            self._refused = sample.digest
             self._note(str(error))
             return False
         self._fallbacks = fallbacks
         self._state = _State(sample.digest, state.version + 1, None)
-        self._refused = None
         _logger().info(
             "fallback file taken", path=self.name, version=state.version + 1, sha256=sample.digest[:HASH_DIGITS]
         )
@@ -216,7 +216,6 @@ class FallbackFile:
             return
         self._state = _State(state.digest, state.version, error)
         if error is None:
-            self._refused = None
             _logger().info("fallback file is what it was", path=self.name, version=state.version)
         else:
             _logger().warning("fallback file refused, the last good one stays", path=self.name, error=error)
@@ -350,6 +349,15 @@ class _Forks:
 
 
 FORKS = _Forks()
+
+
+def _absolute(path: str) -> str:
+    """The path as it has to be read after the process went to another directory; links stay as they are."""
+    try:
+        return os.path.join(os.getcwd(), path)
+    except FileNotFoundError:
+        # The current directory is gone, which matters to a relative path alone: it leads nowhere.
+        return path
 
 
 def _logger() -> Any:

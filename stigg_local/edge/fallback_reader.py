@@ -55,6 +55,7 @@ def read_fallback_file(path: str | os.PathLike[str]) -> Fallbacks:
 
     Raises:
         FallbackFileError: The file is missing, cannot be read or is invalid; names file, line and key path.
+        InvalidInput: Not a path.
     """
     name = file_name(path)
     return parse_fallback_file(fallback_bytes(path, name), name)
@@ -65,7 +66,14 @@ def file_name(path: str | os.PathLike[str]) -> str:
 
     Raises:
         FallbackFileError: Neither `.toml` nor `.json`.
+        InvalidInput: Not a path.
     """
+    if not isinstance(path, str | os.PathLike):
+        raise InvalidInput(
+            f"a fallback file of type `{type(path).__name__}` cannot be read",
+            code="InvalidArgumentError",
+            hint="pass the path of a .toml or .json file, or a mapping as entitlements_fallback",
+        )
     name = _printable(os.fsdecode(path))
     if not name.lower().endswith(SUFFIXES):
         raise FallbackFileError(f"`{name}` is not a fallback file", hint="fallback files end in .toml or .json")

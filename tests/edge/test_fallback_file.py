@@ -22,7 +22,7 @@ from stigg_local.edge import fallback_file, watch
 from stigg_local.edge.fallback_file import FORKS, QUIET_S, FallbackFile
 from stigg_local.edge.fallback_reader import FILE_SIZE_MAX, read_fallback_file
 from stigg_local.edge.watch import route_of
-from stigg_local.errors import FallbackFileError
+from stigg_local.errors import FallbackFileError, InvalidInput
 
 FIXTURES = Path(__file__).parents[2] / "fixtures" / "fallback"
 INVALID = FIXTURES / "invalid"
@@ -225,19 +225,26 @@ def test_what_is_not_a_readable_file_raises_with_its_name(tmp_path: Path) -> Non
         read_fallback_file("fallback.yaml")
 
 
+def test_a_mapping_is_no_path() -> None:
+    with pytest.raises(InvalidInput, match="type `dict`"):
+        FallbackFile({"schema": 1})  # type: ignore[arg-type]
+
+
 # Following. -------------------------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("edit", [rename, truncate, overwrite, recreate])
-def test_an_edit_in_any_way_is_taken_more_than_once(
-    unhurried: None, path: Path, file: FallbackFile, edit: Callable[[Path, str], None]
+@pytest.mark.parametrize(
+    ("edit", "numbers"), [(rename, (2, 3, 2)), (truncate, (2,)), (overwrite, (2,)), (recreate, (2,))]
+)
+def test_an_edit_in_any_way_is_taken(
+    unhurried: None, path: Path, file: FallbackFile, edit: Callable[[Path, str], None], numbers: tuple[int, ...]
 ) -> None:
     """The second rename is what a watch of the file itself, instead of its directory, never sees."""
-    for number in (2, 3):
+    for number in numbers:
         edit(path, text_of(number))
         assert eventually(partial(taken, file, number))
     status = file.status()
-    assert (str(path), 3, None) == (status["path"], status["version"], status["last_error"])
+    assert (str(path), 1 + len(numbers), None) == (status["path"], status["version"], status["last_error"])
 
 
 def test_a_swapped_directory_link_is_taken(tmp_path: Path) -> None:
