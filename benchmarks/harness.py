@@ -213,11 +213,17 @@ def rss_mb() -> float:
     return pages * os.sysconf("SC_PAGE_SIZE") / 1e6
 
 
+def clean_environment() -> dict[str, str]:
+    """The environment for fresh processes: compiled modules are kept, as in an installed package."""
+    return {name: value for name, value in os.environ.items() if name != "PYTHONDONTWRITEBYTECODE"}
+
+
 def fresh(module: str, *arguments: str) -> dict[str, Any]:
     """What `python -m benchmarks.<module> --child <arguments>` prints, in a process of its own."""
     done = subprocess.run(
         [sys.executable, "-m", f"benchmarks.{module}", "--child", *arguments],
         cwd=Path(__file__).parents[1],
+        env=clean_environment(),
         capture_output=True,
         text=True,
         check=False,

@@ -5,13 +5,13 @@ import os
 import weakref
 from collections.abc import Callable, Iterable, Mapping
 from datetime import datetime
-from pathlib import Path
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, Literal, Self
 
 from stigg_local.clock import Clock, SystemClock
 from stigg_local.core.fallback import Fallbacks, parse_fallbacks
 from stigg_local.core.ids import UNSET, Unset, check_id
+from stigg_local.embedded import Embedded
 from stigg_local.errors import InvalidInput, NotAvailableOffline, StiggError
 from stigg_local.getters import Getters, Quantity
 from stigg_local.listeners import Listeners
@@ -26,7 +26,6 @@ if TYPE_CHECKING:
         ProvisionSubscriptionResult,
         ReportUsageResult,
     )
-    from stigg_local.embedded import Embedded
     from stigg_local.status import Status
 
 CatalogInput = str | os.PathLike[str] | Mapping[str, Any]
@@ -103,11 +102,9 @@ class Stigg(Getters):
             self._fallback_file = FallbackFile(fallback_file)
         try:
             if not offline:
-                from stigg_local.embedded import Embedded
-
                 self._embedded = Embedded(
                     catalog=catalog,
-                    data_dir=None if data_dir is None else Path(data_dir),
+                    data_dir=None if data_dir is None else os.fspath(data_dir),
                     environment=environment,
                     clock=self._clock,
                     memory_limit_bytes=memory_limit_bytes,
@@ -162,7 +159,7 @@ class Stigg(Getters):
         self.close()
 
     def __repr__(self) -> str:
-        where = "offline" if self._embedded is None else f"data_dir={str(self._embedded.data_dir)!r}"
+        where = "offline" if self._embedded is None else f"data_dir={self._embedded.data_dir!r}"
         return f"Stigg({where}{', closed' if self._closed else ''})"
 
     @property
@@ -461,7 +458,7 @@ class Stigg(Getters):
 
     # ------------------------------------------------------------------ inside
 
-    def _authority(self, call: str) -> "Embedded":
+    def _authority(self, call: str) -> Embedded:
         self._check_open()
         if self._embedded is None:
             raise NotAvailableOffline(

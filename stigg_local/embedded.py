@@ -6,7 +6,6 @@ the temporary directory of a client without `data_dir`.
 
 import os
 from collections.abc import Callable, Mapping
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from msgspec import Struct
@@ -52,7 +51,7 @@ class Embedded:
         self,
         *,
         catalog: str | os.PathLike[str] | Mapping[str, Any] | None,
-        data_dir: Path | None,
+        data_dir: str | None,
         environment: str | None,
         clock: Clock,
         memory_limit_bytes: int | None,
@@ -63,7 +62,7 @@ class Embedded:
         if data_dir is None:
             import tempfile
 
-            data_dir = Path(tempfile.mkdtemp(prefix="stigg-local-"))
+            data_dir = tempfile.mkdtemp(prefix="stigg-local-")
             self._temporary_pid = os.getpid()
         self.data_dir = data_dir
         self.last_error: str | None = None

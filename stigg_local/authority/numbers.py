@@ -19,7 +19,7 @@ from stigg_local.core.credit import (
     settle_debt,
     wallet,
 )
-from stigg_local.core.customer import CustomerSnapshot
+from stigg_local.core.customer import CustomerSnapshot, SubscriptionSource
 from stigg_local.core.entitlement import CounterKey, counting_windows
 from stigg_local.core.ledger import CONSUMED, GRANTED, TRANSFERRED, UPDATED, LedgerEntry, rebuild
 from stigg_local.core.sources import Catalog
@@ -243,7 +243,12 @@ def _follow_recurring(
     fresh: list[Grant] = []
     for resource_id in ("", *snapshot.resource_ids):
         fresh += recurring_grants(catalog, snapshot, resource_id=resource_id, currency_id=None, at_ms=tx.now_ms)[0]
-    alive = {grant.source for grant in fresh}
+    # Credits that a running subscription gave stay for their period, also where it gives no more of them.
+    alive = {
+        source.subscription_id
+        for source in snapshot.sources
+        if isinstance(source, SubscriptionSource) and source.start_ms <= tx.now_ms < source.end_ms
+    }
     consumed: dict[tuple[str, str, str], int] = {}
     for grant in stored.values():
         if grant.grant_type != "RECURRING" or grant.source in alive or grant.expire_ms <= tx.now_ms:

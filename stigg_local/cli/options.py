@@ -93,7 +93,7 @@ def named_directory(data_dir: str | None) -> Path:
 
 def holds_catalog(path: Path) -> bool:
     """Whether a directory has been used before; looking makes nothing."""
-    return path.is_dir() and stored_environment(path) is not None
+    return path.is_dir() and stored_environment(str(path)) is not None
 
 
 def stored_directory(data_dir: str | None) -> Path:

@@ -271,20 +271,22 @@ def counting_windows(
 ) -> Iterator[tuple[int, int]]:
     """The half-open intervals whose counters a measurement of that time belongs to.
 
-    They are those of every source that is or will be in force, not of the winning one alone, so that another
-    source finds its counter ready when it takes over. Each interval comes once.
+    They are those of every source that was in force then, is or will be, not of the winning one alone, and those
+    from every anchor that a promotion may ever have, so that whatever takes over finds its counter ready. Each
+    interval comes once.
     """
     seen: set[tuple[int, int]] = set()
     for source in snapshot.sources:
-        if source.end_ms <= now_ms or not in_scope(source, resource_id):
+        if source.end_ms <= min(at_ms, now_ms) or not in_scope(source, resource_id):
             continue
         found = contribution(catalog, source, feature)
         if found is None:
             continue
-        _, _, end, from_ms = _window(snapshot, source, found, resource_id, at_ms)
-        if at_ms >= from_ms and (from_ms, end) not in seen:
-            seen.add((from_ms, end))
-            yield from_ms, end
+        for start, cut in _starts(snapshot, source, resource_id):
+            _, _, end, from_ms = _window_from(found, start, cut, at_ms)
+            if at_ms >= from_ms and (from_ms, end) not in seen:
+                seen.add((from_ms, end))
+                yield from_ms, end
 
 
 def state(
@@ -361,19 +363,9 @@ def _window(
     snapshot: CustomerSnapshot, source: Source, found: Contribution, resource_id: str, at_ms: int
 ) -> tuple[int, int, int, int]:
     """(anchor, start, end, from): `from` is where counting begins, never before the subscription itself."""
-    if found.reset_period is None:
-        return 0, 0, FOREVER_MS, 0
     if isinstance(source, SubscriptionSource):
-        start, cut = source.anchor_ms, source.cut_ms
-    else:
-        start, cut = _promotional_start(snapshot, source, resource_id, at_ms), 0
-    anchor = anchor_of(found.reset_period, found.configuration, start)
-    begin, end = window(found.reset_period, anchor, at_ms)
-    return anchor, begin, end, max(begin, cut)
-
-
-def _promotional_start(snapshot: CustomerSnapshot, source: PromotionalSource, resource_id: str, at_ms: int) -> int:
-    """The start of the oldest granting subscription in scope, else the promotion's own."""
+        return _window_from(found, source.anchor_ms, source.cut_ms, at_ms)
+    # A promotion is anchored at the oldest granting subscription in scope, else at its own start.
     starts = [
         other.anchor_ms
         for other in snapshot.sources
@@ -381,7 +373,26 @@ def _promotional_start(snapshot: CustomerSnapshot, source: PromotionalSource, re
         and in_scope(other, resource_id)
         and other.start_ms <= at_ms < other.end_ms
     ]
-    return min(starts, default=source.start_ms)
+    return _window_from(found, min(starts, default=source.start_ms), 0, at_ms)
+
+
+def _window_from(found: Contribution, start_ms: int, cut_ms: int, at_ms: int) -> tuple[int, int, int, int]:
+    if found.reset_period is None:
+        return 0, 0, FOREVER_MS, 0
+    anchor = anchor_of(found.reset_period, found.configuration, start_ms)
+    begin, end = window(found.reset_period, anchor, at_ms)
+    return anchor, begin, end, max(begin, cut_ms)
+
+
+def _starts(snapshot: CustomerSnapshot, source: Source, resource_id: str) -> Iterator[tuple[int, int]]:
+    """(start, cut) of everything that a source's windows may be counted from, now or when others end or begin."""
+    if isinstance(source, SubscriptionSource):
+        yield source.anchor_ms, source.cut_ms
+        return
+    yield source.start_ms, 0
+    for other in snapshot.sources:
+        if isinstance(other, SubscriptionSource) and in_scope(other, resource_id):
+            yield other.anchor_ms, 0
 
 
 def _denied(

@@ -32,8 +32,8 @@ Entries = dict[str, Entry]
 Held = tuple[int, int, Entries, dict[str, Entries], CustomerView | None, Catalog]
 
 # What an entry and a held customer cost, measured by `benchmarks/memory.py`; the memo's bound is kept with them.
-ENTRY_BYTES = 620
-HELD_BYTES = 900
+ENTRY_BYTES = 750
+HELD_BYTES = 1300
 ROW_BYTES = 260
 MEMORY_LIMIT_BYTES = 256 * 1024 * 1024
 
@@ -114,8 +114,13 @@ class Replica:
             answer,
             compiled,
         )
-        # A view that is not in the memo (its slot was in flight) is not remembered either.
-        if self.memo.get(customer_id) is held:
+        # A view that is not in the memo (its slot was in flight) is not remembered either; nor is an answer at a
+        # time that may be taken back, and an answer of a resource that can be nobody's.
+        if (
+            self.memo.get(customer_id) is held
+            and not self._store.is_clock_suspect
+            and (not resource_id or is_id(resource_id))
+        ):
             with self._lock:
                 entries = held[2]
                 if resource_id:
@@ -226,7 +231,8 @@ class Replica:
             held: Held = (slot, generation, {}, {}, None, self.catalog())
         else:
             held = (slot, generation, {}, {}, _view(rows), self._catalogs.at(rows.catalog_seq))
-        if is_in_flight(generation):
+        # What is no id may be of any size, and is not worth remembering.
+        if is_in_flight(generation) or not is_id(customer_id):
             return held
         with self._lock:
             self._forget(customer_id)

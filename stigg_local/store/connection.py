@@ -7,7 +7,6 @@ file itself is never opened with `open`, because closing such a descriptor drops
 import os
 import sys
 from contextlib import suppress
-from pathlib import Path
 
 import apsw
 
@@ -80,13 +79,13 @@ def is_damage(error: BaseException) -> bool:
     return isinstance(error, (apsw.CorruptError, apsw.NotADBError))
 
 
-def prepare_directory(data_dir: Path) -> Path:
+def prepare_directory(data_dir: str) -> str:
     """Make `data_dir` (owner only) where it is missing, and refuse where SQLite's locks cannot work."""
     try:
-        data_dir.mkdir(mode=0o700, parents=True, exist_ok=True)
+        os.makedirs(data_dir, mode=0o700, exist_ok=True)
     except OSError as error:
         raise StoreError(f"cannot make `{data_dir}`: {error.strerror}") from error
-    real = data_dir.resolve()
+    real = os.path.realpath(data_dir)
     kind = file_system_type(real)
     if kind in NETWORK_FILE_SYSTEMS:
         raise StoreError(
@@ -96,7 +95,7 @@ def prepare_directory(data_dir: Path) -> Path:
     return real
 
 
-def file_system_type(path: Path) -> str:
+def file_system_type(path: str) -> str:
     """The kernel's name of the file system that holds `path`; empty where it cannot be told."""
     if sys.platform == "darwin":
         return _darwin_file_system_type(path)
@@ -105,17 +104,16 @@ def file_system_type(path: Path) -> str:
             mounts = [line.split(" ") for line in file]
     except OSError:
         return ""
-    text = os.fspath(path)
     best, kind = "", ""
     for fields in mounts:
         point = fields[1].replace("\\040", " ").replace("\\011", "\t").replace("\\134", "\\")
         # A later mount on the same point hides the earlier one, hence `>=`.
-        if len(point) >= len(best) and (text == point or text.startswith(point.rstrip("/") + "/")):
+        if len(point) >= len(best) and (path == point or path.startswith(point.rstrip("/") + "/")):
             best, kind = point, fields[2]
     return kind
 
 
-def _darwin_file_system_type(path: Path) -> str:
+def _darwin_file_system_type(path: str) -> str:
     import ctypes
 
     # struct statfs: 72 bytes of numbers, then the type's name in 16.

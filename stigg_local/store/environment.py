@@ -5,7 +5,7 @@ no customer exists.
 """
 
 import os
-from pathlib import Path
+from contextlib import suppress
 from typing import Any
 
 import apsw
@@ -20,35 +20,35 @@ _LENGTH_MAX = 1024
 _ENVIRONMENTS = "SELECT CAST(environment AS BLOB), seq, high_water_ms, digest FROM sequence ORDER BY seq DESC"
 
 
-def stored_environment(data_dir: Path) -> str | None:
+def stored_environment(data_dir: str) -> str | None:
     """The environment of a directory; None for one that holds nothing yet.
 
     Raises:
         StoreError: The file is there and cannot be read, or is damaged and the database does not tell either.
     """
-    path = data_dir / FILENAME
+    path = os.path.join(data_dir, FILENAME)
     try:
         with open(path, "rb") as file:
             line = file.read(_LENGTH_MAX)
     except FileNotFoundError:
-        return _from_database(data_dir / DEFAULT_FILENAME)
+        return _from_database(os.path.join(data_dir, DEFAULT_FILENAME))
     except OSError as error:
         raise StoreError(f"`{path}` cannot be read: {error.strerror}", hint="check data_dir") from error
     name = line.decode(errors="replace").rpartition(" ")[0]
     if line == _line(name):
         return name
-    found = _from_database(data_dir / DEFAULT_FILENAME)
+    found = _from_database(os.path.join(data_dir, DEFAULT_FILENAME))
     if found is None:
         raise StoreError(f"`{path}` is damaged", hint="delete it, and pass environment= once")
     return found
 
 
-def remember_environment(data_dir: Path, environment: str) -> None:
+def remember_environment(data_dir: str, environment: str) -> None:
     """Write the environment down where it is not yet; whoever is first has the say."""
-    path = prepare_directory(data_dir) / FILENAME
-    if path.exists():
+    path = os.path.join(prepare_directory(data_dir), FILENAME)
+    if os.path.exists(path):
         return
-    temporary = path.with_name(f"{FILENAME}.{os.getpid()}")
+    temporary = f"{path}.{os.getpid()}"
     try:
         with open(os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600), "wb") as file:
             file.write(_line(environment))
@@ -60,7 +60,8 @@ def remember_environment(data_dir: Path, environment: str) -> None:
     except OSError as error:
         raise StoreError(f"`{path}` cannot be written: {error}", hint="make data_dir writable") from error
     finally:
-        temporary.unlink(missing_ok=True)
+        with suppress(FileNotFoundError):
+            os.unlink(temporary)
 
 
 def _line(environment: str) -> bytes:
@@ -68,11 +69,11 @@ def _line(environment: str) -> bytes:
     return f"{environment} {digest.hex()}\n".encode()
 
 
-def _from_database(path: Path) -> str | None:
-    if not path.exists() or path.stat().st_size == 0:
+def _from_database(path: str) -> str | None:
+    if not os.path.exists(path) or os.path.getsize(path) == 0:
         return None
     try:
-        connection = connect(str(path), readonly=True)
+        connection = connect(path, readonly=True)
         try:
             rows: list[Any] = connection.execute(_ENVIRONMENTS).fetchall()
         finally:

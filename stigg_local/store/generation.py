@@ -7,7 +7,7 @@ never shrinks.
 
 import mmap
 import os
-from array import array
+import sys
 from collections.abc import Iterable
 from contextlib import suppress
 
@@ -78,7 +78,7 @@ class Generation:
     def _store(self, slots: Iterable[int], value: int) -> None:
         view = self.slots
         if isinstance(slots, range) and len(slots) == SLOT_COUNT:
-            view[:] = memoryview(array("Q", [value]) * SLOT_COUNT)
+            view[:] = memoryview(value.to_bytes(8, sys.byteorder) * SLOT_COUNT).cast("Q")
             return
         for slot in slots:
             view[slot] = value

@@ -4,7 +4,6 @@ Law: side files only ever say "look again" or "this is an older copy"; the truth
 """
 
 import os
-from pathlib import Path
 from typing import Any
 
 import apsw
@@ -31,13 +30,13 @@ DEFAULT_FILENAME = "authority.db"
 class Site:
     """One database file with its side files, all in one directory."""
 
-    def __init__(self, data_dir: Path, filename: str, clock: Clock) -> None:
+    def __init__(self, data_dir: str, filename: str, clock: Clock) -> None:
         # Several databases may share a directory; the usual one has the plain names.
         stem = "" if filename == DEFAULT_FILENAME else filename.rpartition(".")[0] + "."
         self.data_dir = data_dir
-        self.path = os.fspath(data_dir / filename)
-        self._side = os.path.join(os.fspath(data_dir), stem)
-        self.mark_path = os.fspath(data_dir / (filename.rpartition(".")[0] + ".mark"))
+        self.path = os.path.join(data_dir, filename)
+        self._side = os.path.join(data_dir, stem)
+        self.mark_path = os.path.join(data_dir, filename.rpartition(".")[0] + ".mark")
         self.clock = clock
         self.high_water = HighWater(clock)
         self.generation = Generation(self._side + "generation")

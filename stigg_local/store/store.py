@@ -7,7 +7,6 @@ returns; `write` is the only way to change anything. Nothing here knows a rule o
 import os
 from collections.abc import Callable, Iterator
 from os import getpid
-from pathlib import Path
 from threading import Lock
 from typing import Any, TypeVar
 from zlib import crc32
@@ -71,7 +70,7 @@ class Store:
 
     @classmethod
     def open(
-        cls, data_dir: str | Path, *, environment: str, clock: Clock, filename: str = DEFAULT_FILENAME
+        cls, data_dir: str | os.PathLike[str], *, environment: str, clock: Clock, filename: str = DEFAULT_FILENAME
     ) -> "Store":
         """Open the file, making it where it is missing; every `open` wants its `close`.
 
@@ -79,10 +78,10 @@ class Store:
             StoreError: The directory cannot be used, or the file is another program's.
             SchemaTooNew: A newer version of this package wrote the file.
         """
-        directory = prepare_directory(Path(data_dir))
+        directory = prepare_directory(os.fspath(data_dir))
         # The system clock is one clock, whoever made the object.
         clock_id = 0 if isinstance(clock, SystemClock) else id(clock)
-        key = (os.fspath(directory), filename, environment, clock_id)
+        key = (directory, filename, environment, clock_id)
         # The gate's lock: a fork must not happen while connections are being opened here.
         with GATE.lock:
             if any(other._pid != getpid() for other in _open.values()):
@@ -99,7 +98,7 @@ class Store:
         return store
 
     @classmethod
-    def _make(cls, directory: Path, filename: str, environment: str, clock: Clock) -> "Store":
+    def _make(cls, directory: str, filename: str, environment: str, clock: Clock) -> "Store":
         try:
             site = Site(directory, filename, clock)
         except OSError as error:
@@ -237,6 +236,11 @@ class Store:
     def now_ms(self) -> int:
         """The effective time, epoch milliseconds UTC: it never goes back behind what was written."""
         return self._site.high_water.now_ms()
+
+    @property
+    def is_clock_suspect(self) -> bool:
+        """Whether the wall clock jumped further ahead than can be believed; it may come back."""
+        return self._site.high_water.is_suspect
 
     # ------------------------------------------------------------------ writing
 

@@ -192,7 +192,10 @@ class Upkeep:
 
     def _checkpoint(self) -> int:
         with self._readers.of_thread().lock:
-            return self._cursor().connection.wal_checkpoint(mode=apsw.SQLITE_CHECKPOINT_PASSIVE)[1]
+            # Busy: somebody else is at it.
+            with suppress(apsw.BusyError):
+                return self._cursor().connection.wal_checkpoint(mode=apsw.SQLITE_CHECKPOINT_PASSIVE)[1]
+            return 0
 
     def _truncate(self, exclusively: Exclusively) -> None:
         # First the long part, which stops nobody; then the short one, for which writers wait in their queue.

@@ -3,7 +3,6 @@
 Every process here is real and every kill is SIGKILL.
 """
 
-import ctypes
 import multiprocessing
 import os
 import random
@@ -424,7 +423,7 @@ client.close()
 def raw_commit(directory: Path) -> float:
     """Median seconds of a one-row commit at full durability on a database of its own."""
     connection = apsw.Connection(str(directory / "raw.db"))
-    connection.execute("PRAGMA journal_mode = wal; PRAGMA synchronous = full; CREATE TABLE t (x)").fetchall()
+    connection.execute("PRAGMA journal_mode = wal; PRAGMA synchronous = full; CREATE TABLE IF NOT EXISTS t (x)").fetchall()
     took = []
     for number in range(400):
         before = time.perf_counter()
@@ -436,6 +435,7 @@ def raw_commit(directory: Path) -> float:
 
 def eight_writers(data_dir: Path, seconds: float) -> tuple[list[float], float]:
     prepare(data_dir)
+    before = raw_commit(data_dir)
     processes = [start(WRITING, data_dir, seconds) for _ in range(8)]
     try:
         for process in processes:
@@ -454,7 +454,8 @@ def eight_writers(data_dir: Path, seconds: float) -> tuple[list[float], float]:
             process.communicate()
     with Stigg(data_dir=data_dir) as client:
         assert len(took) + 8 == usage(client)
-    return sorted(took), raw_commit(data_dir)
+    # The faster of the two, because other load on the machine only makes a commit slower.
+    return sorted(took), min(before, raw_commit(data_dir))
 
 
 def test_eight_processes_write_and_every_report_counts_once(data_dir: Path) -> None:

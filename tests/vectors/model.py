@@ -15,7 +15,7 @@ from stigg_local.authority.authority import GrantCredits, ProvisionCustomer, Rep
 from stigg_local.authority.catalog_diff import plan_publish
 from stigg_local.authority.catalog_file import load
 from stigg_local.core import command as shape
-from stigg_local.core.answer import Entitlement
+from stigg_local.core.answer import ANSWERS, Entitlement
 from stigg_local.core.catalog import ITEM_KINDS, CatalogFile, Feature
 from stigg_local.core.ids import UNSET, Unset, check_id
 from stigg_local.core.credit import Grant, burn, overdraft_of, recurring_grants, settle_debt, wallet
@@ -437,6 +437,7 @@ class CoreLevel:
     ) -> Entitlement:
         """The answer of a getter; `kind` None is the generic one."""
         _check_texts(customer_id, item_id, resource_id)
+        kind = None if kind is None else ANSWERS[kind].type
         values = tuple(requested_values)
         held = self._customers.get(customer_id)
         resource = "" if resource_id is None else resource_id or "\0"
