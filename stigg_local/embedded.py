@@ -14,10 +14,11 @@ from stigg_local.authority.catalog_source import apply_once
 from stigg_local.clock import Clock
 from stigg_local.core.answer import CREDIT
 from stigg_local.core.entitlement import kind_of
+from stigg_local.core.ids import ID_LENGTH_MAX
 from stigg_local.core.sources import Catalog, CurrencyRef, FeatureRef
 from stigg_local.core.words import AccessDeniedReason
 from stigg_local.edge.replica import MEMORY_LIMIT_BYTES, Replica
-from stigg_local.errors import InvalidInput, StiggError, StoreError
+from stigg_local.errors import InvalidInput, StoreError
 from stigg_local.store.catalog import CatalogReader
 from stigg_local.store.environment import remember_environment, stored_environment
 from stigg_local.store.store import Store
@@ -26,6 +27,8 @@ if TYPE_CHECKING:
     from stigg_local.authority.authority import Authority
 
 DEFAULT_ENVIRONMENT = "production"
+# Unknown ids that are warned of; an application that makes up ids is told often enough.
+WARNED_MAX = 1000
 
 
 class Known(Struct, frozen=True):
@@ -42,7 +45,6 @@ class Embedded:
     Attributes:
         data_dir: The directory; a private one where the caller named none.
         store, catalogs, replica, authority: The parts.
-        last_error: The last failure of a read, as text; None after a read that went well.
     """
 
     _authority: "Authority | None"
@@ -65,7 +67,8 @@ class Embedded:
             data_dir = tempfile.mkdtemp(prefix="stigg-local-")
             self._temporary_pid = os.getpid()
         self.data_dir = data_dir
-        self.last_error: str | None = None
+        self._catalog_error: StoreError | None = None
+        self._warned: set[str] = set()
         self._authority = None
         self.on_replaced: Callable[[], None] = lambda: None
         try:
@@ -130,10 +133,12 @@ class Embedded:
     def catalog(self) -> Catalog:
         """The compiled catalog, the last good one where the stored one cannot be read."""
         try:
-            return self.replica.catalog()
+            catalog = self.replica.catalog()
         except StoreError as error:
-            self.note(error)
+            self._catalog_error = error
             return self.catalogs.last
+        self._catalog_error = None
+        return catalog
 
     def known(self, item_id: str) -> Known | None:
         """What the catalog knows of a feature or a credit currency."""
@@ -145,16 +150,26 @@ class Embedded:
         return None if currency is None else Known(CREDIT, None, currency)
 
     def unanswered(self, kind: str | None, item_id: str) -> AccessDeniedReason:
-        """Why the catalog has no answer of that type for an id."""
+        """Why the catalog has no answer of that type for an id; said once in the log."""
         if kind == CREDIT:
-            return AccessDeniedReason.EntitlementNotFound
-        if item_id in self.catalog().features:
-            return AccessDeniedReason.FeatureTypeMismatch
-        return AccessDeniedReason.FeatureNotFound
+            reason = AccessDeniedReason.EntitlementNotFound
+        elif item_id in self.catalog().features:
+            reason = AccessDeniedReason.FeatureTypeMismatch
+        else:
+            reason = AccessDeniedReason.FeatureNotFound
+        if item_id not in self._warned and len(self._warned) < WARNED_MAX:
+            item_id = item_id[:ID_LENGTH_MAX]
+            self._warned.add(item_id)
+            from stigg_local.log import logger
 
-    def note(self, error: StiggError) -> None:
-        """Remember a failed read for `status()`."""
-        self.last_error = str(error)
+            logger().warning("the catalog cannot answer this", id=item_id, reason=reason.value)
+        return reason
+
+    def last_error(self) -> str | None:
+        """Why the last read failed of those whose cause is still there; None where every read went well."""
+        failures = list(self.replica.failures.values())
+        error = failures[-1] if failures else self._catalog_error
+        return None if error is None else str(error)
 
     def _repair(self, customer_id: str) -> None:
         self.authority.repair(customer_id)

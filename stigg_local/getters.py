@@ -247,8 +247,9 @@ class Getters:
                 return self._embedded.replica.state(
                     customer_id, _resource(resource_id), include_credits=include_credits
                 )
-            except StoreError as error:
-                self._embedded.note(error)
+            except StoreError:
+                # What it was is in `status()`; a read answers all the same.
+                pass
         return self._fallback_state(include_credits=include_credits)
 
     def get_entitlements(
@@ -291,8 +292,9 @@ class Getters:
                 if found is not None:
                     return found
                 reason = self._embedded.unanswered(kind, feature_id)
-            except StoreError as error:
-                self._embedded.note(error)
+            except StoreError:
+                # What it was is in `status()`; a read answers all the same.
+                pass
         if type(requested_usage) is not int or requested_usage < 0:
             wanted = to_decimal(requested_usage, name="requested_usage")
             if wanted < 0:

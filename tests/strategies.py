@@ -274,8 +274,9 @@ def _with_reset(item: Step) -> Step:
     return rest | {"resetPeriod": period, "resetPeriodConfiguration": configuration}
 
 
-_CUSTOMER = st.sampled_from(CUSTOMERS)
-_RESOURCE = st.sampled_from((None, None, *SITES))
+# Most of it happens to one customer, so that it meets itself.
+_CUSTOMER = st.sampled_from((*CUSTOMERS[:1] * 5, CUSTOMERS[1]))
+_RESOURCE = st.sampled_from((None, None, None, None, *SITES))
 _BEHIND = st.sampled_from((None, None, None, 1, HOUR_MS, DAY_MS, 8 * DAY_MS, 40 * DAY_MS))
 _AHEAD = st.sampled_from((1, HOUR_MS, 3 * DAY_MS + 7, 35 * DAY_MS + 7))
 
@@ -287,7 +288,7 @@ def reports(draw: st.DrawFn) -> Step:
         "type": "reportUsage",
         "customerId": draw(_CUSTOMER),
         "featureId": draw(st.sampled_from(("calls", "calls", "total", "seats", "images", "images", "bytes"))),
-        "value": draw(st.integers(-3, 15) | st.sampled_from((0.5, 2.25))),
+        "value": draw(st.integers(-3, 15) | st.integers(1, 9) | st.sampled_from((0.5, 2.25, 40))),
         "updateBehavior": draw(st.sampled_from(("DELTA", "DELTA", "DELTA", "SET"))),
         "resourceId": draw(_RESOURCE),
         "behindMs": draw(_BEHIND),
@@ -343,4 +344,4 @@ STEPS: st.SearchStrategy[Step] = st.one_of(
     ).map(lambda passed: {"type": "advance", "ms": passed}),
     st.sampled_from(("preload", "drop", "reopen", "reload")).map(lambda name: {"type": name}),
 )
-LIVES = st.lists(STEPS, min_size=3, max_size=30)
+LIVES = st.lists(STEPS, min_size=10, max_size=40)

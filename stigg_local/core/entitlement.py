@@ -46,6 +46,8 @@ _EXCEEDS = AccessDeniedReason.RequestedUsageExceedsLimit
 _WHOLE_MAX = 2**53
 _INSUFFICIENT = AccessDeniedReason.InsufficientCredits
 
+_MADE: dict[str, Callable[..., Entitlement]] = {METERED: MeteredEntitlement, CREDIT: CreditEntitlement}
+
 CounterKey = tuple[str, str, int, int]  # resource, feature, from, to
 
 
@@ -77,15 +79,15 @@ class Gate(Struct, frozen=True, gc=False):
 class Compiled(Struct, frozen=True, gc=False):
     """An answer to a request of nothing, and what makes the answers to other requests from it.
 
-    `rest` are the fields between the decision and the request, as positional arguments. `most` is the largest whole
-    number that a request may ask for; None where deciding takes more than that compare.
+    `granted` are the positional arguments of an answer that gives access, without the request. `most` is the largest
+    whole number that a request may ask for; None where deciding takes more than that compare.
     """
 
     answer: Entitlement
     kind: str
     valid_until_ms: int
     gate: Gate
-    rest: tuple[Any, ...]
+    granted: tuple[Any, ...]
     most: int | None = None
 
 
@@ -160,11 +162,11 @@ def evaluate(
         allowed = tuple(value for value in feature.enum_values if value in values)
         denied = None if allowed else _REASON.RequestedValuesMismatch
         enum = EnumEntitlement(denied is None, denied, *head, allowed)
-        return Compiled(enum, kind, until, Gate(denied=denied), (*head, allowed))
+        return Compiled(enum, kind, until, Gate(denied=denied), (True, None, *head, allowed))
     if kind == NUMERIC:
-        rest = (*head, winner.contribution.limit, winner.contribution.is_unlimited)
-        return Compiled(NumericEntitlement(True, None, *rest), kind, until, Gate(), rest)
-    return Compiled(BooleanEntitlement(True, None, *head), kind, until, Gate(), head)
+        granted = (True, None, *head, winner.contribution.limit, winner.contribution.is_unlimited)
+        return Compiled(NumericEntitlement(*granted), kind, until, Gate(), granted)
+    return Compiled(BooleanEntitlement(True, None, *head), kind, until, Gate(), (True, None, *head))
 
 
 def answer_request(compiled: Compiled, requested_usage: Any, requested_values: tuple[str, ...]) -> Entitlement:
@@ -173,13 +175,12 @@ def answer_request(compiled: Compiled, requested_usage: Any, requested_values: t
     Raises:
         InvalidInput: `requested_usage` is negative, not a finite number or beyond the range.
     """
-    kind, most = compiled.kind, compiled.most
-    made: Callable[..., Entitlement] = MeteredEntitlement if kind is METERED else CreditEntitlement
-    if most is not None and type(requested_usage) is int and 0 < requested_usage <= _WHOLE_MAX:
-        refused = _EXCEEDS if kind is METERED else _INSUFFICIENT
-        decision = (True, None) if requested_usage <= most else (False, refused)
+    most = compiled.most
+    if most is not None and type(requested_usage) is int and 0 < requested_usage <= most:
+        made: Callable[..., Entitlement] = _MADE[compiled.kind]
         # One tuple by concatenation: unpacking in the middle of a call would build a list first.
-        return made(*(decision + compiled.rest + (requested_usage,)))
+        return made(*(compiled.granted + (requested_usage,)))  # noqa: RUF005
+    kind, rest = compiled.kind, compiled.granted[2:]
     gate = compiled.gate
     if kind is METERED or kind is CREDIT:
         if type(requested_usage) is int and 0 <= requested_usage <= _WHOLE_MAX:
@@ -198,13 +199,14 @@ def answer_request(compiled: Compiled, requested_usage: Any, requested_values: t
                 wanted = multiply(raw_to_decimal(requested, gate.scale), gate.rate, gate.credit_scale)
             if wanted > gate.credits:
                 reason = _INSUFFICIENT
-        return made(reason is None, reason, *compiled.rest, requested_usage)
+        made = _MADE[kind]
+        return made(reason is None, reason, *rest, requested_usage)
     if kind is ENUM:
         reason = gate.denied
-        if reason is None and not set(requested_values) <= set(compiled.rest[-1]):
+        if reason is None and not set(requested_values) <= set(rest[-1]):
             reason = _REASON.RequestedValuesMismatch
         enum: Callable[..., Entitlement] = EnumEntitlement
-        return enum(reason is None, reason, *compiled.rest, requested_values)
+        return enum(reason is None, reason, *rest, requested_values)
     return compiled.answer
 
 
@@ -424,7 +426,7 @@ def _denied(
         case _:
             rest = head
             answer = BooleanEntitlement(False, reason, *rest)
-    return Compiled(answer, kind, until, gate, rest)
+    return Compiled(answer, kind, until, gate, (True, None, *rest))
 
 
 def _evaluate_metered(
@@ -463,7 +465,9 @@ def _evaluate_metered(
         elif found.is_unlimited:
             is_soft = True
     has_period = found.reset_period is not None
-    rest = (
+    granted = (
+        True,
+        None,
         False,
         catalog.refs[feature.id],
         _SNAPSHOT,
@@ -482,9 +486,9 @@ def _evaluate_metered(
     )
     gate = Gate(feature.scale, headroom, rate, credit_scale, credits)
     most = None if credits is not None else _most(headroom, feature.scale)
-    compiled = Compiled(MeteredEntitlement(True, None, *rest), METERED, until, gate, rest, most)
+    compiled = Compiled(MeteredEntitlement(*granted), METERED, until, gate, granted, most)
     answer = answer_request(compiled, 0, ())
-    return compiled if answer.has_access else Compiled(answer, METERED, until, gate, rest, most)
+    return compiled if answer.has_access else Compiled(answer, METERED, until, gate, granted, most)
 
 
 def _evaluate_wallet(
@@ -495,13 +499,15 @@ def _evaluate_wallet(
     ref = catalog.currency_refs[currency_id]
     if view is None or reason is not None:
         denied = _denied(catalog, view, None, CREDIT, reason, FOREVER_MS)
-        rest = (*denied.rest[:-2], ref, None)
-        return Compiled(CreditEntitlement(False, reason, *rest), CREDIT, FOREVER_MS, denied.gate, rest)
+        granted = (*denied.granted[:-2], ref, None)
+        return Compiled(_MADE[CREDIT](False, reason, *granted[2:]), CREDIT, FOREVER_MS, denied.gate, granted)
     purse: Wallet = wallet(
         catalog, view.snapshot, view.grants, resource_id=resource_id, currency_id=currency_id, at_ms=now_ms
     )
     until = purse.valid_until_ms
-    rest = (
+    granted = (
+        True,
+        None,
         False,
         None,
         _SNAPSHOT,
@@ -516,11 +522,11 @@ def _evaluate_wallet(
     )
     gate = Gate(scale=currency.scale, credits=None if purse.has_soft_limit else purse.remaining)
     most = _most(gate.credits, currency.scale)
-    compiled = Compiled(CreditEntitlement(True, None, *rest), CREDIT, until, gate, rest, most)
+    compiled = Compiled(CreditEntitlement(*granted), CREDIT, until, gate, granted, most)
     answer = answer_request(compiled, 0, ())
-    return compiled if answer.has_access else Compiled(answer, CREDIT, until, gate, rest, most)
+    return compiled if answer.has_access else Compiled(answer, CREDIT, until, gate, granted, most)
 
 
 def _most(room: int | None, scale: int) -> int:
     """The largest whole number of units in a room of raw ones."""
-    return _WHOLE_MAX if room is None else room // POWERS[scale]
+    return _WHOLE_MAX if room is None else min(_WHOLE_MAX, room // POWERS[scale])

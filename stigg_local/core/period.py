@@ -82,12 +82,18 @@ def add_months(anchor_ms: int, months: int) -> int:
     """The instant `months` after the anchor, its day clamped to the end of the month."""
     days, rest = divmod(anchor_ms, DAY_MS)
     start = date.fromordinal(days + _EPOCH_ORDINAL)
-    year, month = divmod(start.year * 12 + start.month - 1 + months, 12)
+    return _boundary(start.year * 12 + start.month - 1 + months, start.day, rest)
+
+
+def _boundary(months: int, day: int, rest: int) -> int:
+    """The instant on a day, clamped, of a month counted from year 0, `rest` ms into the day."""
+    year, month = divmod(months, 12)
     if year > _YEAR_MAX:
         return FOREVER_MS
     if year < 1:
         return _DATE_MIN_MS
-    day = min(start.day, _month_days(year, month))
+    if day > 28:
+        day = min(day, _month_days(year, month))
     return (date(year, month + 1, day).toordinal() - _EPOCH_ORDINAL) * DAY_MS + rest
 
 
@@ -105,18 +111,20 @@ def month_index(anchor_ms: int, at_ms: int, step: int = 1) -> int:
 
 def month_window(anchor_ms: int, at_ms: int, step: int = 1) -> tuple[int, int, int]:
     """(n, start, end) of the window of `step` months from the anchor that holds the instant."""
-    anchor = date.fromordinal(anchor_ms // DAY_MS + _EPOCH_ORDINAL)
+    days, rest = divmod(anchor_ms, DAY_MS)
+    anchor = date.fromordinal(days + _EPOCH_ORDINAL)
     at = date.fromordinal(at_ms // DAY_MS + _EPOCH_ORDINAL)
-    n = ((at.year - anchor.year) * 12 + at.month - anchor.month) // step
-    start = add_months(anchor_ms, n * step)
+    first, day = anchor.year * 12 + anchor.month - 1, anchor.day
+    n = (at.year * 12 + at.month - 1 - first) // step
+    start = _boundary(first + n * step, day, rest)
     # The calendar's months may count one too many, where the anchor's day is not reached yet.
     while start > at_ms:
         n -= 1
-        start = add_months(anchor_ms, n * step)
-    end = add_months(anchor_ms, (n + 1) * step)
+        start = _boundary(first + n * step, day, rest)
+    end = _boundary(first + (n + 1) * step, day, rest)
     while end <= at_ms:
         n, start = n + 1, end
-        end = add_months(anchor_ms, (n + 1) * step)
+        end = _boundary(first + (n + 1) * step, day, rest)
     return n, start, end
 
 

@@ -35,6 +35,8 @@ Held = tuple[int, int, Entries, dict[str, Entries], CustomerView | None, Catalog
 ENTRY_BYTES = 750
 HELD_BYTES = 1300
 ROW_BYTES = 260
+# More than an operator looks at; a whole damaged file fails for every customer.
+FAILURES_MAX = 100
 MEMORY_LIMIT_BYTES = 256 * 1024 * 1024
 
 _snapshot_decoder = msgspec.msgpack.Decoder(CustomerSnapshot)
@@ -48,6 +50,7 @@ class Replica:
 
     Attributes:
         memo: Customer id -> what is held; read by the getters without a lock.
+        failures: Customer id -> why the rows could not be read at the last try, the latest last.
     """
 
     def __init__(
@@ -60,7 +63,7 @@ class Replica:
         repair: Callable[[str], None] | None = None,
     ) -> None:
         self.memo: dict[str, Held] = {}
-        self.last_error: StoreError | None = None
+        self.failures: dict[str, StoreError] = {}
         self._store = store
         self._catalogs = catalogs
         self._clock = clock
@@ -68,8 +71,8 @@ class Replica:
         self._repair = repair
         self._lock = threading.Lock()
         self._bytes = 0
-        # The snapshot's bytes; with numbers beside it, all three packed into the one bytes of a tuple.
-        self._compact: dict[str, bytes | tuple[bytes]] = {}
+        # Snapshot, counters and grants in one block of bytes: as objects they would take twice the memory.
+        self._compact: dict[str, bytes] = {}
         self._compact_seen: memoryview | None = None
 
     def after_fork(self) -> None:
@@ -162,15 +165,12 @@ class Replica:
 
     def preload(self) -> int:
         """Read every customer into memory in compact form; returns how many."""
-        compact: dict[str, bytes | tuple[bytes]] = {}
+        compact: dict[str, bytes] = {}
         # In this order: a customer or a catalog that changes later shows in the slots.
         seen = memoryview(bytes(self._store.generation)).cast("Q")
         self.catalog()
         for customer_id, rows in self._store.load_all():
-            if rows.counters or rows.grants:
-                compact[customer_id] = (_pack((rows.snapshot, rows.counters, rows.grants)),)
-            elif rows.snapshot is not None:
-                compact[customer_id] = rows.snapshot
+            compact[customer_id] = _pack((rows.snapshot, rows.counters, rows.grants))
         with self._lock:
             self._compact, self._compact_seen = compact, seen
         return len(compact)
@@ -199,25 +199,31 @@ class Replica:
         except StoreCorrupt as error:
             return self._recover(customer_id, held, error)
         except StoreError as error:
-            self.last_error = error
+            self._fail(customer_id, error)
             if held is None:
                 raise
             # The memory copy goes on answering where the disk does not.
             return held
 
     def _recover(self, customer_id: str, held: Held | None, error: StoreCorrupt) -> Held:
-        self.last_error = error
         if self._repair is not None:
             try:
                 self._repair(customer_id)
                 return self._load(customer_id)
             except StoreError as again:
-                self.last_error = again
+                error = StoreCorrupt(f"customer `{customer_id}` could not be rebuilt: {again.message}", hint=again.hint)
             except Exception as again:
-                self.last_error = StoreCorrupt(f"customer `{customer_id}` could not be rebuilt: {again}")
+                error = StoreCorrupt(f"customer `{customer_id}` could not be rebuilt: {again}")
+        self._fail(customer_id, error)
         if held is None:
             raise error
         return held
+
+    def _fail(self, customer_id: str, error: StoreError) -> None:
+        with self._lock:
+            self.failures.pop(customer_id, None)
+            if is_id(customer_id) and len(self.failures) < FAILURES_MAX:
+                self.failures[customer_id] = error
 
     def _load(self, customer_id: str) -> Held:
         # What is no id can be nobody's, and may not even have an encoding.
@@ -231,6 +237,8 @@ class Replica:
             held: Held = (slot, generation, {}, {}, None, self.catalog())
         else:
             held = (slot, generation, {}, {}, _view(rows), self._catalogs.at(rows.catalog_seq))
+        if self.failures:
+            self.failures.pop(customer_id, None)
         # What is no id may be of any size, and is not worth remembering.
         if is_in_flight(generation) or not is_id(customer_id):
             return held
@@ -251,9 +259,7 @@ class Replica:
             self._compact.pop(customer_id, None)
             return None
         # A publish changes every slot, so the catalog of these rows is the one at hand.
-        if isinstance(packed, bytes):
-            return CustomerRows(0, packed, [], [], seen, self._catalogs.seq)
-        snapshot, counters, grants = _unpack(packed[0])
+        snapshot, counters, grants = _unpack(packed)
         return CustomerRows(0, snapshot, counters, grants, seen, self._catalogs.seq)
 
     def _forget(self, customer_id: str) -> None:

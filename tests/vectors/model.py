@@ -142,6 +142,8 @@ class CoreLevel:
         self.catalog = Catalog(
             (key[0], msgspec.json.decode(body, type=ITEM_KINDS[key[0]])) for key, body in listed
         )
+        if not publish.puts and not publish.removed and migrate == "new":
+            return
         for held in self._customers.values():
             record = self._latest(held.record) if migrate == "all" else held.record
             sources = self._derive(record).sources
