@@ -16,6 +16,8 @@ import time
 from pathlib import Path
 from typing import Any
 
+from apsw import SQLITE_CHECKPOINT_RESTART
+
 from benchmarks.data import METERED, PLANS, catalog, customer_id
 from benchmarks.harness import Parameters, Report, answers_hash, clean_environment, main, percentiles
 from stigg_local import Stigg
@@ -33,11 +35,12 @@ def run(parameters: Parameters) -> Report:
         raw = Raw(directory / "raw.db")
         with Stigg(catalog=catalog(), data_dir=directory / "data") as client:
             for index in range(CUSTOMERS):
-                id = customer_id(index)
-                client.provision_customer(id, subscription_params={"plan_id": PLANS[index % len(PLANS)]})
+                customer = customer_id(index)
+                client.provision_customer(customer, subscription_params={"plan_id": PLANS[index % len(PLANS)]})
             told = _alone(report, client, raw)
             told += _threads(report, client, raw)
         told += _processes(report, directory / "data", raw)
+        _reused(report, raw)
         raw.close()
         with Stigg(data_dir=directory / "data") as client:
             states = [client.get_metered_entitlement(customer_id(index), METERED[0]) for index in range(CUSTOMERS)]
@@ -53,14 +56,17 @@ def run(parameters: Parameters) -> Report:
 
 
 class Raw:
-    """A file of its own on the same disk: one row of 200 bytes for each commit, with a sync."""
+    """A file of its own on the same disk: one row of 200 bytes for each commit, with a sync.
+
+    Its log is never reused, because a commit that makes the log longer costs up to twice as much as one that does
+    not, and a unit must not change on the way.
+    """
 
     def __init__(self, path: Path) -> None:
         create_file(str(path))
         self._connection = connect(str(path))
         use_wal(self._connection)
-        self._connection.wal_autocheckpoint(1000)
-        self._connection.execute("CREATE TABLE raw (id INTEGER PRIMARY KEY, body BLOB NOT NULL)")
+        self._connection.execute("CREATE TABLE raw (customer INTEGER PRIMARY KEY, body BLOB NOT NULL)")
 
     def commits(self, count: int) -> list[float]:
         """Seconds of each of so many commits."""
@@ -71,6 +77,10 @@ class Raw:
             cursor.execute("INSERT INTO raw (body) VALUES (?)", (_ROW,))
             taken.append(time.perf_counter() - start)
         return taken
+
+    def reuse(self) -> None:
+        """Empty the log, which keeps its size, so that the next commits overwrite it."""
+        self._connection.wal_checkpoint(mode=SQLITE_CHECKPOINT_RESTART)
 
     def close(self) -> None:
         """Close the file."""
@@ -93,6 +103,16 @@ def _alone(report: Report, client: Stigg, raw: Raw) -> int:
     ratio = commit.p50 / ours.p50
     report.add("durable report, 1 thread, of the raw rate", ratio, "x", at_least=0.7, note=f"{ours.p50 * 1e6:.0f} us")
     return len(reports)
+
+
+def _reused(report: Report, raw: Raw) -> None:
+    """What the same commit costs where the log has its size already: the floor of a report that meets that."""
+    count = report.parameters.reports // 2
+    growing = percentiles(raw.commits(count)).p50
+    raw.reuse()
+    reused = percentiles(raw.commits(count)).p50
+    note = f"{reused * 1e6:.0f} us against {growing * 1e6:.0f} us"
+    report.add("raw commit into a log that is reused", reused / growing, "commits", note=note)
 
 
 def _threads(report: Report, client: Stigg, raw: Raw) -> int:
@@ -141,9 +161,8 @@ def _report_from(client: Stigg, threads: int, count: int) -> tuple[list[float], 
 
 
 def _processes(report: Report, directory: Path, raw: Raw) -> int:
-    """So many processes, each as fast as it can, until every one has its number of reports."""
-    count, each = report.parameters.processes, report.parameters.reports
-    before = raw.commits(each)
+    """So many processes, each as fast as it can, in rounds with raw commits in between."""
+    count, each = report.parameters.processes, max(2, report.parameters.reports // 4)
     workers = [
         subprocess.Popen(
             [sys.executable, "-m", "benchmarks.commit", "--child", os.fspath(directory), str(place), str(each)],
@@ -155,28 +174,32 @@ def _processes(report: Report, directory: Path, raw: Raw) -> int:
         )
         for place in range(count)
     ]
+    latencies: list[float] = []
+    wall = 0.0
+    commits = raw.commits(each)
     try:
         for worker in workers:
-            assert worker.stdout is not None
-            if worker.stdout.readline() != "ready\n":
-                raise RuntimeError("a reporting process did not start")
-        start = time.perf_counter()
+            _line(worker)
+        for _ in range(max(1, report.parameters.rounds // 4)):
+            start = time.perf_counter()
+            for worker in workers:
+                assert worker.stdin is not None
+                worker.stdin.write("go\n")
+                worker.stdin.flush()
+            for worker in workers:
+                latencies += json.loads(_line(worker))
+            wall += time.perf_counter() - start
+            commits += raw.commits(each)
         for worker in workers:
-            assert worker.stdin is not None
-            worker.stdin.write("go\n")
-            worker.stdin.flush()
-        outputs = [worker.communicate()[0] for worker in workers]
-        wall = time.perf_counter() - start
+            worker.communicate()
     finally:
         for worker in workers:
             worker.kill()
             worker.wait()
-    latencies: list[float] = [value for output in outputs for value in json.loads(output)]
-    base = percentiles(before + raw.commits(each)).p50
+    base = percentiles(commits).p50
     found = percentiles(latencies)
-    name = f"{count} processes reporting"
     rate = len(latencies) / wall
-    report.add(f"{name}, of the raw rate", rate * base, "x", note=f"{rate:,.0f}/s")
+    report.add(f"{count} processes reporting, of the raw rate", rate * base, "x", note=f"{rate:,.0f}/s")
     report.add(f"  p50 of a report, {count} processes", found.p50 / base, "commits")
     report.add(f"  p99 of a report, {count} processes", found.p99 / base, "commits")
     report.add(f"  p99.9 of a report, {count} processes", found.p999 / base, "commits", at_most=50)
@@ -184,19 +207,28 @@ def _processes(report: Report, directory: Path, raw: Raw) -> int:
     return len(latencies)
 
 
+def _line(worker: "subprocess.Popen[str]") -> str:
+    assert worker.stdout is not None
+    line = worker.stdout.readline()
+    if not line:
+        raise RuntimeError("a reporting process ended early")
+    return line
+
+
 def child(arguments: list[str]) -> Any:
-    """One reporting process: the seconds of each of its reports."""
+    """One reporting process: for each line of its input, the seconds of each of a round of reports."""
     directory, place, count = arguments[0], int(arguments[1]), int(arguments[2])
     with Stigg(data_dir=directory) as client:
         client.get_metered_entitlement(customer_id(0), METERED[0])
         print("ready", flush=True)
-        sys.stdin.readline()
-        taken = []
-        for index in range(count):
-            start = time.perf_counter()
-            client.report_usage(customer_id((place + index) % CUSTOMERS), METERED[0], 1)
-            taken.append(time.perf_counter() - start)
-    return taken
+        for _ in sys.stdin:
+            taken = []
+            for index in range(count):
+                start = time.perf_counter()
+                client.report_usage(customer_id((place + index) % CUSTOMERS), METERED[0], 1)
+                taken.append(time.perf_counter() - start)
+            print(json.dumps(taken), flush=True)
+    return None
 
 
 if __name__ == "__main__":

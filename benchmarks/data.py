@@ -42,23 +42,23 @@ _FORMAT_FILES = ("store/schema.py", "store/digest.py", "core/customer.py", "core
 
 def catalog() -> Table:
     """The generated catalog, as a mapping that `Stigg(catalog=…)` takes."""
-    features: list[Table] = [{"id": id, "featureType": "Boolean"} for id in BOOLEANS]
-    features += [{"id": id, "featureType": "Numeric", "units": "day", "unitsPlural": "days"} for id in NUMERICS]
-    features += [{"id": id, "featureType": "Enum", "enumValues": ["eu", "us", "ap"]} for id in ENUMS]
+    features: list[Table] = [{"id": item, "featureType": "Boolean"} for item in BOOLEANS]
+    features += [{"id": item, "featureType": "Numeric", "units": "day", "unitsPlural": "days"} for item in NUMERICS]
+    features += [{"id": item, "featureType": "Enum", "enumValues": ["eu", "us", "ap"]} for item in ENUMS]
     features += [
-        {"id": id, "featureType": "Numeric", "meterType": "Incremental", "units": "call", "unitsPlural": "calls"}
-        for id in METERED + RATED
+        {"id": item, "featureType": "Numeric", "meterType": "Incremental", "units": "call", "unitsPlural": "calls"}
+        for item in METERED + RATED
     ]
     return {
         "schema": 1,
         "features": features,
         "creditCurrencies": [{"id": CURRENCY, "displayName": "Credits", "symbol": "C"}],
         "products": [{"id": "product", "displayName": "Product"}],
-        "plans": [_plan(place, id) for place, id in enumerate(PLANS)],
+        "plans": [_plan(place, item) for place, item in enumerate(PLANS)],
     }
 
 
-def _plan(place: int, id: str) -> Table:
+def _plan(place: int, item: str) -> Table:
     entitlements: list[Table] = [{"featureId": flag} for flag in BOOLEANS]
     entitlements += [{"featureId": number, "value": 10 * (place + 1)} for number in NUMERICS]
     entitlements += [{"featureId": choice, "enumValues": ["eu", "us", "ap"][: place % 3 + 1]} for choice in ENUMS]
@@ -75,7 +75,7 @@ def _plan(place: int, id: str) -> Table:
         for rated in RATED
     ]
     return {
-        "id": id,
+        "id": item,
         "productId": "product",
         "pricingType": "FREE",
         "order": place,
@@ -124,26 +124,24 @@ def write_customers(client: Stigg, size: int) -> None:
 
 def _write_customer(authority: Authority, tx: Tx, index: int) -> None:
     catalog = authority.catalog(tx)
-    id = customer_id(index)
-    ask = ProvisionSubscription(customer_id=id, plan_id=PLANS[index % len(PLANS)])
+    owner = customer_id(index)
+    ask = ProvisionSubscription(customer_id=owner, plan_id=PLANS[index % len(PLANS)])
     made = provision(
-        Customer(id=id, created_ms=tx.now_ms, updated_ms=tx.now_ms),
+        Customer(id=owner, created_ms=tx.now_ms, updated_ms=tx.now_ms),
         catalog,
         ask,
         now_ms=tx.now_ms,
         new_id=lambda: f"{index:010x}",
     )
-    tx.put_subscription_owner(made.subscription.id, id)
+    tx.put_subscription_owner(made.subscription.id, owner)
     authority._put_customer(tx, catalog, made.customer, None)
     snapshot = authority._derive(catalog, made.customer, tx.now_ms)
     if index % ACTIVE_EACH == 0:
         for metered in METERED[:2]:
             feature = catalog.features[metered]
-            windows = counting_windows(
-                catalog, snapshot, feature, resource_id="", at_ms=tx.now_ms, now_ms=tx.now_ms
-            )
+            windows = counting_windows(catalog, snapshot, feature, resource_id="", at_ms=tx.now_ms, now_ms=tx.now_ms)
             for window in windows:
-                tx.put_counter(id, "", metered, *window, (index % 700) * 1_000_000)
+                tx.put_counter(owner, "", metered, *window, (index % 700) * 1_000_000)
     if index % GRANT_EACH == 0:
         grant = Grant(
             id=f"grant-{index:07}",
@@ -157,7 +155,7 @@ def _write_customer(authority: Authority, tx: Tx, index: int) -> None:
             expire_ms=FOREVER_MS,
             created_ms=tx.now_ms,
         )
-        numbers.put_grant(tx, id, grant, "GRANTED", grant.amount)
+        numbers.put_grant(tx, owner, grant, "GRANTED", grant.amount)
 
 
 def _fingerprint() -> str:

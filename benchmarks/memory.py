@@ -1,6 +1,6 @@
 """Memory: customers preloaded, and what the memo's entries take, each in a fresh process.
 
-Sketch: a preloaded customer is an id, a place in a dictionary and one block of bytes: 500 bytes with a recurring
+Sketch: a preloaded customer is an customer, a place in a dictionary and one block of bytes: 500 bytes with a recurring
 grant. A customer who was asked about holds a decoded view besides: 1.5 KB, and 0.7 KB for each metered answer.
 """
 
@@ -26,7 +26,7 @@ def run(parameters: Parameters) -> Report:
     report.answers = answers.pop()
 
     def median(name: str) -> float:
-        return statistics.median(item[name] for item in found)
+        return float(statistics.median(item[name] for item in found))
 
     scale = 100_000 / size
     report.add("preload, per 100,000 customers", median("preload_s") * scale, "s")
@@ -52,23 +52,23 @@ def child(arguments: list[str]) -> dict[str, Any]:
         client.preload()
         preload_s = time.perf_counter() - start
         preloaded = _settled()
-        answers = [client.get_metered_entitlement(id, METERED[0]) for id in ids]
+        answers = [client.get_metered_entitlement(customer, METERED[0]) for customer in ids]
         found = answers_hash(answers[:1000])
         del answers
         held = _settled()
-        for id in ids:
-            client.get_metered_entitlement(id, METERED[1])
+        for customer in ids:
+            client.get_metered_entitlement(customer, METERED[1])
         metered = _settled()
-        for id in ids:
-            client.get_boolean_entitlement(id, BOOLEANS[0])
+        for customer in ids:
+            client.get_boolean_entitlement(customer, BOOLEANS[0])
         boolean = _settled()
         assert client._embedded is not None
         estimate_mb = client._embedded.replica.held_bytes() / 1e6
     released = _settled()
     with Stigg(data_dir=directory) as client:
-        for id in ids:
+        for customer in ids:
             for feature_id in METERED[:3]:
-                client.get_metered_entitlement(id, feature_id)
+                client.get_metered_entitlement(customer, feature_id)
         # What the closed client gave back is used again, so the whole of it counts from before the first.
         bounded = _settled()
     return {

@@ -25,7 +25,7 @@ def run(parameters: Parameters) -> Report:
     report.answers = answers.pop()
 
     def median(name: str) -> float:
-        return statistics.median(item[name] for item in found)
+        return float(statistics.median(item[name] for item in found))
 
     report.add("open to first answer, fresh process", median("first_ms"), "ms", at_most=5, note="imports included")
     report.add("open to first answer, modules loaded", median("again_ms"), "ms", at_most=5)

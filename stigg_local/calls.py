@@ -6,14 +6,16 @@ from typing import Any
 from stigg_local.authority.authority import GrantCredits, ProvisionCustomer, ReportUsage
 from stigg_local.core import command as shape
 from stigg_local.core.command import check_text
-from stigg_local.core.ids import Unset, check_id
+from stigg_local.core.ids import is_text, Unset, check_id
 from stigg_local.core.period import to_ms
-from stigg_local.core.quantity import to_decimal
+from stigg_local.core.quantity import check_range, to_decimal
 from stigg_local.core.words import CreditGrantType, UsageUpdateBehavior
 from stigg_local.errors import InvalidInput
 
 PRIORITY_MAX = 1_000_000
 DIMENSIONS_MAX = 100
+# What JSON readers elsewhere hold exactly.
+DIMENSION_MAX = 2**53
 
 
 def customer_command(
@@ -76,7 +78,7 @@ def credits_command(
     rank = shape.check_count(priority, "priority")
     if not 0 <= rank <= PRIORITY_MAX:
         raise InvalidInput(f"priority is `{rank}`", code="InvalidArgumentError", hint=f"0 to {PRIORITY_MAX}")
-    to_decimal(amount, name="amount")
+    check_range(amount, name="amount")
     if isinstance(cost, Mapping):
         found = shape.fields(cost, ("amount", "currency"), "cost", required=("amount", "currency"))
         paid = f"{to_decimal(found['amount'], name='cost.amount')} {check_text(found['currency'], 'cost.currency')}"
@@ -110,7 +112,7 @@ def usage_command(
     Raises:
         InvalidInput: An argument has another shape.
     """
-    to_decimal(value, name="value")
+    check_range(value, name="value")
     return ReportUsage(
         customer_id=check_id(customer_id, "customer_id"),
         feature_id=check_id(feature_id, "feature_id"),
@@ -131,7 +133,10 @@ def _dimensions(value: object) -> dict[str, str | int | float | bool] | None:
             code="InvalidArgumentError",
         )
     for name, item in value.items():
-        if not isinstance(name, str) or not isinstance(item, str | int | float | bool) or item != item:
+        is_plain = is_text(item) or (
+            isinstance(item, int | float) and item == item and -DIMENSION_MAX <= item <= DIMENSION_MAX
+        )
+        if not is_text(name) or not is_plain:
             raise InvalidInput(
                 f"dimensions[{str(name)[:60]}] is `{str(item)[:60]}`",
                 code="InvalidArgumentError",

@@ -75,6 +75,8 @@ class Stigg(Getters):
     ) -> None:
         if api_key is not None and not isinstance(api_key, str):
             raise InvalidInput("api_key is not text")
+        if environment is not None:
+            check_id(environment, "environment")
         if not offline and catalog is None and data_dir is None:
             raise InvalidInput(
                 "there is nothing to answer from",
@@ -104,7 +106,7 @@ class Stigg(Getters):
             if not offline:
                 self._embedded = Embedded(
                     catalog=catalog,
-                    data_dir=None if data_dir is None else os.fspath(data_dir),
+                    data_dir=None if data_dir is None else _path(data_dir, "data_dir"),
                     environment=environment,
                     clock=self._clock,
                     memory_limit_bytes=memory_limit_bytes,
@@ -476,6 +478,16 @@ class Stigg(Getters):
             self._generation = self._embedded.store.generation
 
 
+def _path(value: object, name: str) -> str:
+    try:
+        path = os.fspath(value)  # type: ignore[call-overload]
+        if isinstance(path, str) and path and "\0" not in path and os.fsencode(path):
+            return path
+    except (TypeError, UnicodeEncodeError):
+        pass
+    raise InvalidInput(f"{name} is `{repr(value)[:60]}`, not a path", hint="pass a str or a pathlib.Path")
+
+
 def _durability(value: object) -> Literal["disk"]:
     if value not in _DURABILITIES:
         raise InvalidInput(f"durability is `{str(value)[:60]}`", code="InvalidArgumentError", hint='pass "disk"')
@@ -494,4 +506,11 @@ def _close_all() -> None:
             continue
 
 
+def _after_fork_in_child() -> None:
+    for client in list(_clients):
+        if client._embedded is not None:
+            client._embedded.after_fork()
+
+
 atexit.register(_close_all)
+os.register_at_fork(after_in_child=_after_fork_in_child)

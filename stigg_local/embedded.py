@@ -27,6 +27,7 @@ if TYPE_CHECKING:
     from stigg_local.authority.authority import Authority
 
 DEFAULT_ENVIRONMENT = "production"
+MEMORY_LIMIT_BYTES_MIN = 1_000_000
 # Unknown ids that are warned of; an application that makes up ids is told often enough.
 WARNED_MAX = 1000
 
@@ -59,8 +60,13 @@ class Embedded:
         memory_limit_bytes: int | None,
     ) -> None:
         self._temporary_pid: int | None = None
-        if memory_limit_bytes is not None and memory_limit_bytes < 1_000_000:
-            raise InvalidInput(f"memory_limit_bytes is `{memory_limit_bytes}`", hint="1,000,000 or more")
+        if memory_limit_bytes is not None and (
+            type(memory_limit_bytes) is not int or memory_limit_bytes < MEMORY_LIMIT_BYTES_MIN
+        ):
+            raise InvalidInput(
+                f"memory_limit_bytes is `{repr(memory_limit_bytes)[:60]}`",
+                hint=f"a whole number from {MEMORY_LIMIT_BYTES_MIN:,}",
+            )
         if data_dir is None:
             import tempfile
 
@@ -123,6 +129,11 @@ class Embedded:
 
             self._authority = Authority(self.store, self.catalogs)
         return self._authority
+
+    def after_fork(self) -> None:
+        """In a child: a lock that another thread held at the fork is never released."""
+        self.replica.after_fork()
+        self.catalogs.after_fork()
 
     def close(self) -> None:
         """Close the store; a temporary directory is removed by the process that made it."""

@@ -26,6 +26,8 @@ No access is not an error and stale data is not an error: both are values.
 
 from typing import Any
 
+MESSAGE_LENGTH_MAX = 800
+
 
 class StiggError(Exception):
     """Base of everything this package raises.
@@ -43,10 +45,11 @@ class StiggError(Exception):
     retryable = False
 
     def __init__(self, message: str, *, code: str | None = None, hint: str | None = None) -> None:
+        message = _readable(message)
         super().__init__(message)
         self.message = message
         self.code = code or self.default_code
-        self.hint = hint
+        self.hint = None if hint is None else _readable(hint)
 
     def __str__(self) -> str:
         text = f"{self.code}: {self.message}"
@@ -55,6 +58,13 @@ class StiggError(Exception):
     def to_dict(self) -> dict[str, Any]:
         """The error as JSON can hold it: `code`, `message`, `hint`, `retryable`."""
         return {"code": self.code, "message": self.message, "hint": self.hint, "retryable": self.retryable}
+
+
+def _readable(text: str) -> str:
+    """Text that every log and terminal takes, however large or strange the value was that it quotes."""
+    if len(text) > MESSAGE_LENGTH_MAX:
+        text = f"{text[: MESSAGE_LENGTH_MAX // 2]} … {text[-MESSAGE_LENGTH_MAX // 2 :]}"
+    return text if text.isascii() else text.encode(errors="backslashreplace").decode()
 
 
 class InvalidInput(StiggError):

@@ -24,6 +24,7 @@ from stigg_local.core.answer import (
 )
 from stigg_local.core.entitlement import answer_request
 from stigg_local.core.fallback import Fallback, Fallbacks, fallback_answer, parse_fallback
+from stigg_local.core.ids import is_text
 from stigg_local.core.quantity import to_decimal
 from stigg_local.core.words import AccessDeniedReason
 from stigg_local.errors import ClientClosed, InvalidInput, StoreError
@@ -33,6 +34,8 @@ if TYPE_CHECKING:
     from stigg_local.embedded import Embedded
 
 FallbackInput = Mapping[str, Any] | Fallback | None
+# What a look into the memo fails with; arguments that cannot be compared or have no truth are looked at by `_ask`.
+_MISSES = (LookupError, TypeError, ValueError, ArithmeticError)
 Quantity = Any  # int, float or Decimal
 
 
@@ -89,7 +92,7 @@ class Getters:
                     return answer
                 if request == wanted:
                     return requested
-        except (KeyError, TypeError, IndexError):
+        except _MISSES:
             pass
         del dimensions
         return self._ask(None, customer_id, feature_id, resource_id, requested_usage, requested_values, fallback)
@@ -113,7 +116,7 @@ class Getters:
             answer, until, kind, _, _, _ = entries[feature_id]
             if kind is BOOLEAN and self._generation[slot] == seen and (until is None or self._time() < until):
                 return answer
-        except (KeyError, TypeError, IndexError):
+        except _MISSES:
             pass
         return cast(BooleanEntitlement, self._ask(BOOLEAN, customer_id, feature_id, resource_id, 0, (), fallback))
 
@@ -133,7 +136,7 @@ class Getters:
             answer, until, kind, _, _, _ = entries[feature_id]
             if kind is NUMERIC and self._generation[slot] == seen and (until is None or self._time() < until):
                 return answer
-        except (KeyError, TypeError, IndexError):
+        except _MISSES:
             pass
         return cast(NumericEntitlement, self._ask(NUMERIC, customer_id, feature_id, resource_id, 0, (), fallback))
 
@@ -161,7 +164,7 @@ class Getters:
                 requested = answer_request(compiled, requested_usage, ())  # type: ignore[assignment]
                 entries[feature_id] = (answer, until, kind, requested_usage, requested, compiled)
                 return requested
-        except (KeyError, TypeError, IndexError):
+        except _MISSES:
             pass
         return cast(
             MeteredEntitlement,
@@ -189,7 +192,7 @@ class Getters:
                     return answer
                 if request == requested_values:
                     return requested
-        except (KeyError, TypeError, IndexError):
+        except _MISSES:
             pass
         return cast(
             EnumEntitlement,
@@ -220,7 +223,7 @@ class Getters:
                 requested = answer_request(compiled, requested_usage, ())  # type: ignore[assignment]
                 entries[currency_id] = (answer, until, kind, requested_usage, requested, compiled)
                 return requested
-        except (KeyError, TypeError, IndexError):
+        except _MISSES:
             pass
         return cast(
             CreditEntitlement,
@@ -377,6 +380,6 @@ def _values(requested: object) -> tuple[str, ...]:
             f"requested_values is `{str(requested)[:60]}`, not a list of values", code="InvalidArgumentError"
         )
     values = tuple(requested)
-    if not all(isinstance(value, str) for value in values):
+    if not all(is_text(value) for value in values):
         raise InvalidInput("requested_values holds something that is not text", code="InvalidArgumentError")
     return values

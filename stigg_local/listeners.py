@@ -53,6 +53,8 @@ class Listeners:
 
     def remove(self, event: str, listener: Listener) -> None:
         """Remove one such listener, if there is one."""
+        if event not in EVENTS:
+            return
         kept = list(self._listeners.get(event, ()))
         if listener in kept:
             kept.remove(listener)

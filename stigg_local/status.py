@@ -56,6 +56,8 @@ def status_of(embedded: Embedded | None, fallback_file: FallbackFile | None, *, 
     if embedded is None:
         return Status(state="OFFLINE", fallback_file=followed, last_error=file_error)
     try:
+        # Reads that memory answers look at the wall clock alone, so the suspicion may be out of date.
+        embedded.store.now_ms()
         storage = embedded.store.status()
     except StiggError as error:
         storage = {"storage": "corrupt", "last_error": str(error)}

@@ -109,9 +109,7 @@ def _world(change: str) -> Step:
                     {"featureId": "regions", "enumValues": ["eu"]},
                     _rated({"isUnlimited": True}, 1.5),
                 ],
-                "creditEntitlements": []
-                if is_new
-                else [{"currencyId": CURRENCY, "amount": 10, "cadence": "MONTH"}],
+                "creditEntitlements": [] if is_new else [{"currencyId": CURRENCY, "amount": 10, "cadence": "MONTH"}],
                 "prices": [_price(), _price("ANNUALLY")],
             },
             {
@@ -222,9 +220,7 @@ def _world(change: str) -> Step:
 
 WORLDS = [_world(change) for change in ("", "edited", "kept")]
 
-_ADDON = st.fixed_dictionaries(
-    {"addonId": st.sampled_from(("more", "over", "extra")), "quantity": st.integers(1, 2)}
-)
+_ADDON = st.fixed_dictionaries({"addonId": st.sampled_from(("more", "over", "extra")), "quantity": st.integers(1, 2)})
 _PLANS = ("free", "pro", "try", "convert", "keep-a", "keep-b", "bill-a", "bill-b", "site", "unknown")
 
 
@@ -315,7 +311,8 @@ STEPS: st.SearchStrategy[Step] = st.one_of(
     st.builds(
         lambda customer, ask: {"type": "provisionCustomer", "customerId": customer} | ask,
         _CUSTOMER,
-        st.just({}) | st.just({"subscriptionParams": None}) | provisions().map(lambda ask: {"subscriptionParams": ask}),
+        st.sampled_from(({}, {"subscriptionParams": None}))
+        | st.builds(lambda ask: {"subscriptionParams": ask}, provisions()),
     ),
     st.builds(
         lambda customer, ask: {"type": "provisionSubscription", "customerId": customer} | ask,

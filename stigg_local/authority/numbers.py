@@ -14,6 +14,7 @@ from stigg_local.core.credit import (
     Burn,
     Grant,
     burn,
+    is_debt,
     overdraft_of,
     recurring_grants,
     settle_debt,
@@ -108,7 +109,7 @@ def charge(
     measurement_id: str,
 ) -> None:
     """Burn credits in the wallet of (customer, resource, currency); what is short becomes debt."""
-    stored = load_grants(tx, customer_id)
+    stored = settle(tx, catalog, snapshot, customer_id)
     purse = wallet(
         catalog,
         snapshot,
@@ -128,61 +129,41 @@ def charge(
         ),
         empty,
     )
-    _put_burn(
-        tx,
-        customer_id,
-        stored,
-        burn(purse.grants, cost, overdraft=debt),
-        feature_id,
-        measurement_id,
-    )
+    burned = burn(purse.grants, cost, overdraft=debt)
+    _put_changed(tx, customer_id, stored, burned, CONSUMED, feature_id=feature_id, measurement_id=measurement_id)
     settle(tx, catalog, snapshot, customer_id)
 
 
-def is_debt(grant: Grant) -> bool:
-    """True for a live overdraft."""
-    return grant.grant_type == "OVERDRAFT" and grant.voided_ms is None
+def settle(tx: Tx, catalog: Catalog, snapshot: CustomerSnapshot, customer_id: str) -> list[Grant]:
+    """Move every debt of the customer to what could be spent until now; returns the grants as they are then."""
+    stored = load_grants(tx, customer_id)
+    for debt in [grant for grant in stored if is_debt(grant)]:
+        _put_changed(
+            tx, customer_id, stored, settle_debt(catalog, snapshot, stored, debt, at_ms=tx.now_ms), TRANSFERRED
+        )
+        stored = load_grants(tx, customer_id)
+    return stored
 
 
-def _put_burn(
-    tx: Tx, customer_id: str, stored: Iterable[Grant], burned: Burn, feature_id: str, measurement_id: str
+def _put_changed(
+    tx: Tx,
+    customer_id: str,
+    stored: Iterable[Grant],
+    burned: Burn,
+    kind: str,
+    *,
+    feature_id: str = "",
+    measurement_id: str = "",
 ) -> None:
-    known = {grant.id for grant in stored}
+    known = {grant.id: grant for grant in stored}
     taken = dict(burned.taken)
     for grant in burned.changed:
+        if grant == known.get(grant.id):
+            continue
         if grant.grant_type == "RECURRING" and grant.id not in known:
             put_grant(tx, customer_id, replace(grant, consumed=0), GRANTED, grant.amount)
-        put_grant(
-            tx,
-            customer_id,
-            grant,
-            CONSUMED,
-            -taken[grant.id],
-            feature_id=feature_id,
-            measurement_id=measurement_id,
-        )
-
-
-def settle(tx: Tx, catalog: Catalog, snapshot: CustomerSnapshot, customer_id: str) -> None:
-    """Move every debt of the customer to whatever can be spent now."""
-    stored = load_grants(tx, customer_id)
-    for debt in [grant for grant in stored if is_debt(grant) and grant.consumed > 0]:
-        purse = wallet(
-            catalog,
-            snapshot,
-            stored,
-            resource_id=debt.resource_id,
-            currency_id=debt.currency_id,
-            at_ms=tx.now_ms,
-        )
-        moved = settle_debt(purse.grants, at_ms=tx.now_ms)
-        amounts = dict(moved.taken)
-        known = {grant.id for grant in stored}
-        for grant in moved.changed:
-            if grant.grant_type == "RECURRING" and grant.id not in known:
-                put_grant(tx, customer_id, replace(grant, consumed=0), GRANTED, grant.amount)
-            put_grant(tx, customer_id, grant, TRANSFERRED, -amounts.get(grant.id, 0))
-        stored = load_grants(tx, customer_id)
+        amount = -taken.get(grant.id, 0)
+        put_grant(tx, customer_id, grant, kind, amount, feature_id=feature_id, measurement_id=measurement_id)
 
 
 def follow_sources(
@@ -202,6 +183,7 @@ def follow_sources(
         replaced: Subscription ended by this change -> the one that goes on with its cycle; consumption moves over.
     """
     if before is not None:
+        settle(tx, catalog, before, customer_id)
         _follow_counters(tx, catalog, customer_id, before, after)
     _follow_recurring(tx, catalog, customer_id, after, replaced or {})
     settle(tx, catalog, after, customer_id)

@@ -91,6 +91,8 @@ def _show(out: Output, customer: str, feature: str, answer: Entitlement) -> None
         rows.append(("requested", str(answer.requested_usage)))
     if isinstance(answer, EnumEntitlement) and answer.requested_values:
         rows.append(("requested", ", ".join(answer.requested_values)))
+    if isinstance(answer, MeteredEntitlement | CreditEntitlement) and answer.next_reset_date is not None:
+        rows.append(("resets", instant(answer.next_reset_date)))
     rows.append(("source", answer.source))
     if answer.valid_until is not None:
         rows.append(("valid until", instant(answer.valid_until)))

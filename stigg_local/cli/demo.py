@@ -20,7 +20,7 @@ from stigg_local.errors import InvalidInput, StiggError
 
 EXAMPLE = Path(__file__).parent / "example"
 
-FREE, TRIAL, PAID, CUSTOM = "customer-free", "customer-trial", "customer-paid", "customer-custom"
+FREE, TRIAL, PAID, CUSTOM = "free", "trial", "paid", "custom"
 CUSTOMERS = (FREE, TRIAL, PAID, CUSTOM)
 
 GROWTH, ENTERPRISE = "plan-revvenu-growth", "plan-revvenu-enterprise"
@@ -57,7 +57,7 @@ class Question(Struct, frozen=True):
     def words(self) -> str:
         """The question for people."""
         wanted = self.asked.get("requested_usage") or ", ".join(self.asked.get("requested_values", ()))
-        return f"{self.item}, {wanted} asked" if wanted else self.item
+        return f"{self.item}, {wanted}" if wanted else self.item
 
 
 def _denied(reason: str) -> str:
@@ -89,15 +89,16 @@ def tour(out: Output) -> bool:
     """Run the tour in a temporary directory; whether every claim held."""
     stage = Stage(out)
     # What the library would log is shown by the tour itself.
-    logger, handler = logging.getLogger("stigg_local"), logging.NullHandler()
-    logger.addHandler(handler)
+    logger = logging.getLogger("stigg_local")
+    level = logger.level
+    logger.setLevel(logging.CRITICAL)
     try:
         with _temporary_directory() as root:
             _tour(stage, Path(root))
     except StiggError as error:
         stage.claim("every call of the tour succeeds", False, error)
     finally:
-        logger.removeHandler(handler)
+        logger.setLevel(level)
     return stage.end()
 
 
@@ -179,17 +180,20 @@ def _decide(stage: Stage, client: Stigg) -> None:
     stage.step("Decisions of all five types, each with its reason")
     answers = [(question, question.ask(client)) for question in QUESTIONS]
     stage.table(
-        ("type", "customer", "question", "decision", "state"),
-        [
-            (answer.type, question.customer, question.words(), verdict(answer), details(answer))
-            for question, answer in answers
-        ],
+        ("type", "customer", "question", "decision"),
+        [(answer.type, question.customer, question.words(), _decision(answer)) for question, answer in answers],
     )
     wrong = [f"{question.customer} {question.words()}" for question, answer in answers if not question.is_met(answer)]
     kinds = {answer.type for _, answer in answers}
     stage.claim(
         f"all {len(answers)} are what the catalog says, of {len(kinds)} types", not wrong and len(kinds) == 5, wrong
     )
+
+
+def _decision(answer: Entitlement) -> str:
+    """The verdict; what a customer has stands beside a yes, the reason beside a no."""
+    state = details(answer)
+    return f"access: {state}" if answer.has_access and state else verdict(answer)
 
 
 def _use_up(stage: Stage, client: Stigg) -> None:

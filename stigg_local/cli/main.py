@@ -3,6 +3,7 @@
 Law: a user's mistake and a refused rule are one line with a way out, never a traceback.
 """
 
+import logging
 import os
 import signal
 import sys
@@ -14,11 +15,14 @@ import stigg_local
 from stigg_local.cli.access import check, report, status
 from stigg_local.cli.catalog import catalog
 from stigg_local.cli.options import Commands, json_option, pass_output
-from stigg_local.cli.output import Output
+from stigg_local.cli.output import Output, clean
 from stigg_local.errors import InvalidInput, StiggError, exit_code
 
 NAME = "stigg-local"
 TRACEBACK_VARIABLE = "STIGG_LOCAL_TRACEBACK"
+
+# What every log record has; the rest is what the library told of the matter.
+_RECORD_FIELDS = frozenset(vars(logging.makeLogRecord({}))) | {"message"}
 
 INTERNAL = 1
 USAGE = 2
@@ -82,6 +86,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
         reconfigure = getattr(stream, "reconfigure", None)
         if reconfigure is not None:
             reconfigure(errors="backslashreplace")
+    logger, handler = logging.getLogger("stigg_local"), _Warnings()
+    logger.addHandler(handler)
     try:
         code = _run(given, Output(as_json=_wants_json(given)))
         sys.stdout.flush()
@@ -91,7 +97,20 @@ def main(arguments: Sequence[str] | None = None) -> int:
         # Whoever read has had enough. What is left in the buffer must not fail once more at exit.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return 128 + signal.SIGPIPE
+    finally:
+        logger.removeHandler(handler)
     return code
+
+
+class _Warnings(logging.Handler):
+    """What the library has to say beside the answer: one line each on standard error."""
+
+    def emit(self, record: logging.LogRecord) -> None:
+        if record.levelno >= logging.WARNING:
+            told = {name: value for name, value in vars(record).items() if name not in _RECORD_FIELDS}
+            hint = told.pop("hint", None)
+            text = ", ".join([record.getMessage(), *(f"{name} `{value}`" for name, value in told.items())])
+            sys.stderr.write(clean(f"warning: {text}" + (f" ({hint})" if hint else "")) + "\n")
 
 
 def _wants_json(arguments: Sequence[str]) -> bool:
@@ -104,10 +123,7 @@ def _run(arguments: list[str], out: Output) -> int:
         with commands.make_context(NAME, arguments, obj=out) as context:
             return int(commands.invoke(context) or 0)
     except click.exceptions.NoArgsIsHelpError as error:
-        if out.as_json:
-            out.failure(code=InvalidInput.default_code, message="no command is given", hint=f"{NAME} --help")
-        else:
-            sys.stderr.write(error.format_message() + "\n")
+        sys.stderr.write(error.format_message() + "\n")
         return USAGE
     except click.exceptions.Exit as ended:
         return ended.exit_code

@@ -58,7 +58,9 @@ class Output:
 
         table = Table(box=box.SIMPLE_HEAD, header_style="bold", pad_edge=False)
         for name in header:
-            table.add_column(name, overflow="fold")
+            # A narrow terminal folds the last column, which holds the words; ids stay whole.
+            is_last = name == header[-1]
+            table.add_column(name, overflow="fold", no_wrap=not is_last)
         for row in cells:
             table.add_row(*(Text(cell) for cell in row))
         self._console.print(Padding(table, (0, 0, 0, indent)))

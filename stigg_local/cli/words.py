@@ -48,8 +48,7 @@ def _numeric(answer: NumericEntitlement) -> str:
 
 def _metered(answer: MeteredEntitlement) -> str:
     if answer.is_unlimited or answer.usage_limit is None:
-        limit = answer.current_usage
-        text = f"{amount(answer.current_usage)} {_units(answer, limit)}".rstrip() + " used"
+        text = f"{amount(answer.current_usage)} {_units(answer, answer.current_usage)}".rstrip() + " used"
         text += ", unlimited" if answer.is_unlimited else ""
     else:
         used = answer.current_usage if answer.transformed_usage is None else answer.transformed_usage
@@ -57,8 +56,6 @@ def _metered(answer: MeteredEntitlement) -> str:
             f"{amount(used)} of {amount(answer.usage_limit)} {_units(answer, answer.usage_limit)}".rstrip() + " used"
         )
         text += ", soft limit" if answer.has_soft_limit else ""
-    if answer.usage_period_end is not None:
-        text += f", resets {answer.usage_period_end:%Y-%m-%d}"
     return text
 
 

@@ -12,7 +12,7 @@ import msgspec
 
 from stigg_local.core.catalog import PackageEntitlement
 from stigg_local.core.customer import CustomCredit, CustomFeature
-from stigg_local.core.ids import check_id
+from stigg_local.core.ids import check_id, is_text
 from stigg_local.core.nearest import nearest
 from stigg_local.core.period import to_ms
 from stigg_local.core.promotional import GrantPromotional
@@ -28,6 +28,8 @@ from stigg_local.errors import InvalidInput
 
 ITEMS_MAX = 100
 METADATA_MAX = 50
+# The largest count that a float holds exactly.
+COUNT_MAX = 2**53
 
 
 def check_word(value: object, words: type[StrEnum], name: str) -> str:
@@ -52,7 +54,7 @@ def check_text(value: object, name: str) -> str | None:
     """Free text of at most 10,000 characters, or None."""
     if value is None:
         return None
-    if not isinstance(value, str) or len(value) > 10_000 or "\0" in value:
+    if not isinstance(value, str) or not is_text(value) or "\0" in value:
         raise InvalidInput(f"{name} is `{repr(value)[:60]}`, not text", code="InvalidArgumentError")
     return value
 
@@ -73,7 +75,7 @@ def check_metadata(value: object, name: str = "metadata") -> dict[str, str] | No
     if value is None:
         return None
     if not isinstance(value, Mapping) or not all(
-        isinstance(key, str) and isinstance(item, str) for key, item in value.items()
+        is_text(key) and is_text(item) for key, item in value.items()
     ):
         raise InvalidInput(f"{name} is not a mapping of text to text", code="InvalidMetadataError")
     return dict(value)
@@ -81,7 +83,8 @@ def check_metadata(value: object, name: str = "metadata") -> dict[str, str] | No
 
 def check_count(value: object, name: str) -> int:
     """A whole number; what it may be is the rule's matter."""
-    if isinstance(value, bool) or not isinstance(value, int | float) or value != value or int(value) != value:
+    is_number = isinstance(value, int | float) and not isinstance(value, bool)
+    if not is_number or not -COUNT_MAX <= value <= COUNT_MAX or int(value) != value:
         raise InvalidInput(f"{name} is `{str(value)[:60]}`, not a whole number", code="InvalidQuantity")
     return int(value)
 

@@ -5,7 +5,7 @@ only grants spendable at its own time; burning in two steps equals burning at on
 Amounts are fixed point in the currency's scale. Source: semantics §10, §20.
 """
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from decimal import Decimal
 
 from msgspec import Struct
@@ -136,7 +136,7 @@ def recurring_grants(
 def wallet(
     catalog: Catalog,
     snapshot: CustomerSnapshot,
-    stored: Iterable[Grant],
+    stored: Sequence[Grant],
     *,
     resource_id: str,
     currency_id: str,
@@ -161,9 +161,21 @@ def wallet(
     for grant in stored:
         if grant.currency_id != currency_id or grant.resource_id != resource_id or grant.voided_ms is not None:
             continue
+        if grant.effective_ms < at_ms and is_debt(grant):
+            settled = settle_debt(catalog, snapshot, stored, grant, at_ms=at_ms)
+            if settled.taken:
+                now = {item.id: item for item in (*stored, *settled.changed)}
+                return wallet(
+                    catalog,
+                    snapshot,
+                    tuple(now.values()),
+                    resource_id=resource_id,
+                    currency_id=currency_id,
+                    at_ms=at_ms,
+                )
         issued = fresh.pop(grant.id, None)
         if issued is not None:
-            grants.append(replace(grant, amount=max(grant.amount, issued.amount), expire_ms=issued.expire_ms))
+            grants.append(_issued(grant, issued))
         elif grant.effective_ms > at_ms:
             until = min(until, grant.effective_ms)
         elif grant.expire_ms > at_ms:
@@ -216,24 +228,62 @@ def burn(grants: Sequence[Grant], cost: int, *, overdraft: Grant) -> Burn:
     return Burn(tuple(changed), tuple(taken))
 
 
-def settle_debt(grants: Sequence[Grant], *, at_ms: int) -> Burn:
-    """Move a debt to whatever is spendable now; the overdraft is voided when nothing is left of it."""
-    debt = next((grant for grant in grants if grant.grant_type == "OVERDRAFT" and grant.consumed > 0), None)
-    if debt is None:
-        return Burn((), ())
+def settle_debt(
+    catalog: Catalog, snapshot: CustomerSnapshot, stored: Sequence[Grant], debt: Grant, *, at_ms: int
+) -> Burn:
+    """Move a debt to everything that could be spent since it was looked at last, in the order of time.
+
+    Nobody has to be there when a grant begins: what it would have taken of the debt is worked out afterwards.
+
+    Args:
+        catalog: The compiled catalog.
+        snapshot: The sources since then.
+        stored: All stored grants of the customer.
+        debt: An overdraft with something consumed; its `effective_ms` is when it was looked at last.
+        at_ms: Until when.
+
+    Returns:
+        The changed grants, the debt last: voided when nothing is left of it, else looked at now.
+    """
+    place = debt.currency_id, debt.resource_id
+    takers = {
+        grant.id: grant
+        for grant in stored
+        if (grant.currency_id, grant.resource_id) == place
+        and grant.voided_ms is None
+        and grant.grant_type != "OVERDRAFT"
+    }
+    instant = debt.effective_ms
+    while instant <= at_ms:
+        computed, _, instant = recurring_grants(
+            catalog, snapshot, resource_id=debt.resource_id, currency_id=debt.currency_id, at_ms=instant
+        )
+        for grant in computed:
+            takers[grant.id] = _issued(takers.get(grant.id), grant)
     rest = debt.consumed
     changed: list[Grant] = []
     moved: list[tuple[str, int]] = []
-    for grant in grants:
-        part = min(rest, grant.remaining) if grant.grant_type != "OVERDRAFT" else 0
+    turns = [(max(debt.effective_ms, grant.effective_ms, grant.created_ms), grant) for grant in takers.values()]
+    for turn_ms, grant in sorted(turns, key=lambda turn: (turn[0], burn_key(turn[1]))):
+        part = min(rest, grant.remaining) if turn_ms <= at_ms and turn_ms < grant.expire_ms else 0
         if part > 0:
             rest -= part
             changed.append(replace(grant, consumed=grant.consumed + part))
             moved.append((grant.id, part))
-    if not moved:
-        return Burn((), ())
-    changed.append(replace(debt, consumed=rest, voided_ms=None if rest else at_ms))
+    changed.append(replace(debt, consumed=rest, effective_ms=at_ms, voided_ms=None if rest else at_ms))
     return Burn(tuple(changed), tuple(moved))
+
+
+def is_debt(grant: Grant) -> bool:
+    """True for an overdraft that is owed."""
+    return grant.grant_type == "OVERDRAFT" and grant.voided_ms is None and grant.consumed > 0
+
+
+def _issued(known: Grant | None, computed: Grant) -> Grant:
+    """A recurring grant as it stands: the most that was ever issued of it in its period."""
+    if known is None:
+        return computed
+    return replace(known, amount=max(known.amount, computed.amount), expire_ms=computed.expire_ms)
 
 
 def overdraft_of(currency_id: str, resource_id: str, *, at_ms: int, new_id: str) -> Grant:

@@ -173,6 +173,27 @@ def entitled_until(subscription: Subscription) -> int:
     return end
 
 
+def ends_at(subscription: Subscription, all_of_them: Sequence[Subscription]) -> int:
+    """When it stops entitling among the customer's others: a trial that converts beside it takes its place then."""
+    end = entitled_until(subscription)
+    for other in all_of_them:
+        converts = other.trial_end_ms
+        if (
+            converts is not None
+            and other.id != subscription.id
+            and same_place(other, subscription)
+            and subscription.start_ms < converts < min(end, entitled_until(other))
+            and not is_trial_at(subscription, converts)
+        ):
+            end = converts
+    return end
+
+
+def same_place(one: Subscription, other: Subscription) -> bool:
+    """True where only one of the two can be in force, trials apart: the same product and resource."""
+    return one.product_id == other.product_id and one.resource_id == other.resource_id
+
+
 def derive_snapshot(
     customer: Customer,
     *,
@@ -195,10 +216,10 @@ def derive_snapshot(
         return CustomerSnapshot(as_of_ms, True, customer.resource_ids, ())
     sources: list[Source] = []
     for subscription in customer.subscriptions:
-        sources += _intervals(subscription)
-        downgrade = _free_plan_after_trial(subscription, customer.subscriptions, product, latest_version)
-        if downgrade is not None:
-            sources.append(downgrade)
+        sources += _intervals(subscription, ends_at(subscription, customer.subscriptions))
+        follower = free_plan_after(subscription, customer.subscriptions, product, latest_version)
+        if follower is not None:
+            sources += _intervals(follower, entitled_until(follower))
     sources += [
         PromotionalSource(
             promotion.start_ms,
@@ -212,8 +233,8 @@ def derive_snapshot(
     return CustomerSnapshot(as_of_ms, False, customer.resource_ids, alive)
 
 
-def _intervals(subscription: Subscription) -> list[SubscriptionSource]:
-    start, end = subscription.start_ms, entitled_until(subscription)
+def _intervals(subscription: Subscription, end: int) -> list[SubscriptionSource]:
+    start = subscription.start_ms
     trial_end = subscription.trial_end_ms
     if trial_end is None:
         return [_source(subscription, SUBSCRIPTION, start, end)]
@@ -243,33 +264,41 @@ def _source(subscription: Subscription, kind: int, start_ms: int, end_ms: int) -
     )
 
 
-def _free_plan_after_trial(
+def free_plan_after(
     trial: Subscription,
-    others: Sequence[Subscription],
+    all_of_them: Sequence[Subscription],
     product: Callable[[str], Product | None],
     latest_version: Callable[[str], int | None],
-) -> SubscriptionSource | None:
-    if trial.trial_end_ms is None or trial.trial_end_behavior != "CANCEL_SUBSCRIPTION" or trial.end_ms is not None:
+) -> Subscription | None:
+    """The free plan that a trial leaves behind where its product says so and nothing else is in its place then.
+
+    It lasts until another subscription of the product starts.
+    """
+    start = trial.trial_end_ms
+    if start is None or trial.trial_end_behavior != "CANCEL_SUBSCRIPTION" or trial.end_ms is not None:
         return None
-    settings = product(trial.product_id)
-    if settings is None or settings.settings.subscription_end_setup != "DOWNGRADE_TO_FREE":
+    found = product(trial.product_id)
+    if found is None or found.settings.subscription_end_setup != "DOWNGRADE_TO_FREE":
         return None
-    plan_id = settings.settings.downgrade_plan_id
+    plan_id = found.settings.downgrade_plan_id
     version = None if plan_id is None else latest_version(plan_id)
     if plan_id is None or version is None:
         return None
-    end = trial.trial_end_ms
-    for other in others:
-        same = other.product_id == trial.product_id and other.resource_id == trial.resource_id and other is not trial
-        if same and not is_trial_at(other, end) and other.start_ms <= end < entitled_until(other):
-            return None
-    return SubscriptionSource(
-        kind=SUBSCRIPTION,
-        start_ms=end,
-        end_ms=FOREVER_MS,
-        resource_id=trial.resource_id or "",
-        subscription_id=f"{trial.id}-downgrade",
-        anchor_ms=end,
-        cut_ms=end,
-        packages=((plan_id, version, 1),),
+    others = [other for other in all_of_them if other.id != trial.id and same_place(other, trial)]
+    if any(other.start_ms <= start < ends_at(other, all_of_them) for other in others):
+        return None
+    resets = found.settings.usage_reset_on_plan_change == "ALWAYS_RESET"
+    return Subscription(
+        id=f"{trial.id}-downgrade",
+        plan_id=plan_id,
+        plan_version=version,
+        price_version=version,
+        product_id=trial.product_id,
+        created_ms=start,
+        start_ms=start,
+        usage_anchor_ms=start if resets else trial.usage_anchor_ms,
+        usage_cut_ms=start if resets else trial.usage_cut_ms,
+        billing_anchor_ms=start,
+        resource_id=trial.resource_id,
+        end_ms=min((other.start_ms for other in others if other.start_ms > start), default=None),
     )

@@ -8,6 +8,7 @@ from msgspec import Struct
 from stigg_local.errors import InvalidInput
 
 ID_LENGTH_MAX = 255
+TEXT_LENGTH_MAX = 10_000
 
 
 class Unset(Struct, frozen=True):
@@ -26,6 +27,17 @@ UNSET = Unset()
 def is_id(value: object) -> bool:
     """True for 1 to 255 printable characters."""
     return isinstance(value, str) and 0 < len(value) <= ID_LENGTH_MAX and value.isprintable()
+
+
+def is_text(value: object) -> bool:
+    """True for text that has an encoding: no half of a surrogate pair, and not too much to keep."""
+    if not isinstance(value, str) or len(value) > TEXT_LENGTH_MAX:
+        return False
+    try:
+        value.encode()
+    except UnicodeEncodeError:
+        return False
+    return True
 
 
 def check_id(value: object, name: str) -> str:

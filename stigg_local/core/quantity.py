@@ -8,6 +8,9 @@ from decimal import ROUND_HALF_UP, Decimal, InvalidOperation
 from stigg_local.errors import InvalidInput
 
 RAW_MAX = 2**63 - 1
+# Powers of ten that no int64 and no float reaches.
+RAW_DIGITS = 19
+FLOAT_DIGITS_MAX = 307
 SCALE_MAX = 9
 SCALE_DEFAULT = 6
 
@@ -78,9 +81,26 @@ def from_raw(raw: int, scale: int) -> int | float:
 
 
 def shown(value: object, *, name: str = "value") -> int | float:
-    """A number from a catalog as users see it: an int when whole, else a float."""
+    """A number from a catalog as users see it: an int when whole, else a float, as a very large one is, too.
+
+    Raises:
+        InvalidInput: Not a finite number, or beyond what a float holds.
+    """
     number = to_decimal(value, name=name)
-    return int(number) if number == number.to_integral_value() else float(number)
+    if number.adjusted() > FLOAT_DIGITS_MAX:
+        raise _out_of_range(value, 0, name)
+    is_whole = number.adjusted() <= RAW_DIGITS and number == number.to_integral_value()
+    return int(number) if is_whole and abs(number) <= RAW_MAX else float(number)
+
+
+def check_range(value: object, *, name: str) -> None:
+    """Refuse at once what no scale can hold, whatever its type and length.
+
+    Raises:
+        InvalidInput: Not a finite number, or far outside int64 (`EntitlementUsageOutOfRangeError`).
+    """
+    if to_decimal(value, name=name).adjusted() > RAW_DIGITS:
+        raise _out_of_range(value, 0, name)
 
 
 def clamp(raw: int) -> int:
@@ -108,5 +128,8 @@ def _out_of_range(value: object, scale: int, name: str) -> InvalidInput:
 
 
 def _shown(value: object) -> str:
+    if isinstance(value, int) and value.bit_length() > 1000:
+        # Writing it out takes long and may be forbidden.
+        return f"a number of about {int(value.bit_length() * 0.30103)} digits"
     text = str(value) if isinstance(value, int | float | Decimal | str | None) else type(value).__name__
     return text if len(text) <= 60 else text[:57] + "..."

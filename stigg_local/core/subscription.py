@@ -17,7 +17,9 @@ from stigg_local.core.customer import (
     CustomFeature,
     Subscription,
     SubscriptionAddon,
+    ends_at,
     entitled_until,
+    free_plan_after,
     is_trial_at,
 )
 from stigg_local.core.iso import COUNTRIES
@@ -105,25 +107,25 @@ def provision(
     _check_resource(product, command.resource_id)
     _check_country(command.billing_country_code)
     addons = _addons(catalog, plan, command.addons, command.billing_period)
-    mates = [item for item in customer.subscriptions if _same_place(item, product.id, command.resource_id)]
+    mates = [
+        item
+        for item in (*customer.subscriptions, *_free_plans(customer, catalog, now_ms))
+        if item.product_id == product.id and item.resource_id == command.resource_id
+    ]
     trial_ms = _trial_end(plan, customer, command, mates, now_ms)
     _check_prices(plan, command, is_trial=trial_ms is not None)
     units = _units(plan, command)
     _check_custom(catalog, package, command)
 
-    others = list(customer.subscriptions)
+    changed = {item.id: item for item in customer.subscriptions}
     ended: list[Subscription] = []
-    previous: Subscription | None = None
     for mate in mates:
-        if entitled_until(mate) <= now_ms or not _replaced(mate, plan, trial_ms is not None, now_ms):
+        if ends_at(mate, mates) <= now_ms or not _replaced(mate, plan, trial_ms is not None, now_ms):
             continue
-        reason = "UpgradeOrDowngrade"
-        if is_trial_at(mate, now_ms):
-            reason = "TrialConverted" if trial_ms is None else "Immediate"
-        stopped = replace(mate, end_ms=now_ms, cancel_reason=reason)
-        others[others.index(mate)] = stopped
-        ended.append(stopped)
-        previous = stopped
+        reason = "TrialConverted" if is_trial_at(mate, now_ms) else "UpgradeOrDowngrade"
+        changed[mate.id] = replace(mate, end_ms=now_ms, cancel_reason=reason)
+        ended.append(changed[mate.id])
+    previous = ended[-1] if ended else None
     anchor, cut = _usage_anchor(product, previous, command, now_ms)
     subscription = Subscription(
         id=f"subscription-{plan.id.removeprefix('plan-')}-{new_id()[:6]}",
@@ -152,23 +154,32 @@ def provision(
     resources = customer.resource_ids
     if command.resource_id is not None and command.resource_id not in resources:
         resources = (*resources, command.resource_id)
-    changed = replace(
+    customer = replace(
         customer,
-        subscriptions=(*others, subscription),
+        subscriptions=(*changed.values(), subscription),
         resource_ids=resources,
         updated_ms=now_ms,
     )
-    return Provisioned(customer=changed, subscription=subscription, ended=tuple(ended))
+    return Provisioned(customer=customer, subscription=subscription, ended=tuple(ended))
+
+
+def _free_plans(customer: Customer, catalog: Catalog, now_ms: int) -> list[Subscription]:
+    """Free plans that followed a trial by themselves and are in force: nobody has written them down yet."""
+    found = [
+        free_plan_after(trial, customer.subscriptions, catalog.products.get, catalog.latest.get)
+        for trial in customer.subscriptions
+    ]
+    return [item for item in found if item is not None and item.start_ms <= now_ms < entitled_until(item)]
 
 
 def _replaced(mate: Subscription, plan: Plan, is_trial: bool, now_ms: int) -> bool:
     """Whether the running subscription ends when the new one starts.
 
-    A new trial ends a running trial; a new non-trial one ends the running non-trial one and, where it is of the
-    trialed plan, the trial too. Trial and paid run side by side otherwise.
+    A new non-trial one ends the running non-trial one and, where it is of the trialed plan, the trial too. Trial and
+    paid run side by side otherwise; no second trial meets a running one, because a product is trialed once.
     """
     if is_trial_at(mate, now_ms):
-        return is_trial or mate.plan_id == plan.id
+        return mate.plan_id == plan.id
     return not is_trial
 
 
@@ -204,13 +215,9 @@ def _trial_end(
             return None
     for mate in mates:
         # A paying customer of this very plan does not fall back into a trial of it.
-        if mate.plan_id == plan.id and mate.start_ms <= now_ms < entitled_until(mate):
+        if mate.plan_id == plan.id and mate.start_ms <= now_ms < ends_at(mate, mates):
             return None
     return trial_end(config.duration, config.units, now_ms)
-
-
-def _same_place(subscription: Subscription, product_id: str, resource_id: str | None) -> bool:
-    return subscription.product_id == product_id and subscription.resource_id == resource_id
 
 
 def _plan_ids(catalog: Catalog) -> list[str]:

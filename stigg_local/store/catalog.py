@@ -54,7 +54,9 @@ class CatalogReader:
         return self._catalog
 
     def at(self, seq: int) -> Catalog:
-        """The catalog at least as new as a sequence; compiled once.
+        """The catalog in force, compiled where a sequence says that the one at hand is another.
+
+        A sequence below the compiled one is not old news: the file may have been replaced by an older copy.
 
         Raises:
             StoreCorrupt: The stored catalog does not match its digests.
@@ -62,14 +64,13 @@ class CatalogReader:
         if seq == self._seq:
             return self._catalog
         with self._lock:
-            if seq > self._seq:
+            if seq != self._seq:
                 self._compile()
             return self._catalog
 
-    def reset(self) -> None:
-        """Compile anew at the next use, as after the file was replaced."""
-        with self._lock:
-            self._seq = -1
+    def after_fork(self) -> None:
+        """In a child: a lock that another thread held at the fork is never released."""
+        self._lock = threading.Lock()
 
     def _compile(self) -> None:
         seq, _, rows = self._store.load_catalog()

@@ -67,7 +67,8 @@ class Pair:
     def _dated(self, step: Step) -> Step:
         now_ms = round(self.clock.time() * 1000)
         rest = {key: value for key, value in step.items() if value is not None or key == "subscriptionParams"}
-        for name, key, sign in (("behindMs", "createdAt", -1), ("startMs", "effectiveAt", 1), ("endMs", "expireAt", 1)):
+        names = {"behindMs": ("createdAt", -1), "startMs": ("effectiveAt", 1), "endMs": ("expireAt", 1)}
+        for name, (key, sign) in names.items():
             if name in rest:
                 rest[key] = to_text(now_ms + sign * rest.pop(name))
         return rest

@@ -190,6 +190,23 @@ def test_fifty_children_forked_under_load_read_and_report(data_dir: Path) -> Non
     fork_under_load(data_dir, 50)
 
 
+def test_a_lock_that_another_thread_held_at_the_fork_does_not_stop_the_child(data_dir: Path) -> None:
+    """The window is too small to be met by chance."""
+    prepare(data_dir)
+    with Stigg(data_dir=data_dir) as client:
+        assert client._embedded is not None
+        for lock in (client._embedded.replica._lock, client._embedded.catalogs._lock):
+            with lock:
+
+                def work() -> None:
+                    client.catalog.apply(CATALOG | {"products": [*CATALOG["products"], {"id": f"product-{id(lock)}"}]})
+                    client.report_usage(CUSTOMER, FEATURE, 1)
+                    client.get_metered_entitlement(CUSTOMER, FEATURE)
+
+                process = in_fork(work)
+                assert 0 == wait(process)
+
+
 def test_what_a_child_was_told_is_on_disk_stays_after_the_parent_closes(data_dir: Path) -> None:
     prepare(data_dir)
     client = Stigg(data_dir=data_dir)

@@ -17,8 +17,7 @@ from stigg_local.authority.catalog_file import load
 from stigg_local.core import command as shape
 from stigg_local.core.answer import ANSWERS, Entitlement
 from stigg_local.core.catalog import ITEM_KINDS, CatalogFile, Feature
-from stigg_local.core.ids import UNSET, Unset, check_id
-from stigg_local.core.credit import Grant, burn, overdraft_of, recurring_grants, settle_debt, wallet
+from stigg_local.core.credit import Grant, burn, is_debt, overdraft_of, recurring_grants, wallet
 from stigg_local.core.customer import Customer, CustomerSnapshot, SubscriptionSource, derive_snapshot
 from stigg_local.core.entitlement import (
     CustomerView,
@@ -31,6 +30,7 @@ from stigg_local.core.entitlement import (
     state,
 )
 from stigg_local.core.fallback import Fallbacks, fallback_answer, parse_fallback, parse_fallbacks
+from stigg_local.core.ids import UNSET, Unset, check_id
 from stigg_local.core.period import FOREVER_MS
 from stigg_local.core.promotional import grant as grant_promotional
 from stigg_local.core.quantity import multiply, raw_to_decimal, to_decimal, to_raw
@@ -139,9 +139,7 @@ class CoreLevel:
                 row[0][2],
             ),
         )
-        self.catalog = Catalog(
-            (key[0], msgspec.json.decode(body, type=ITEM_KINDS[key[0]])) for key, body in listed
-        )
+        self.catalog = Catalog((key[0], msgspec.json.decode(body, type=ITEM_KINDS[key[0]])) for key, body in listed)
         if not publish.puts and not publish.removed and migrate == "new":
             return
         for held in self._customers.values():
@@ -165,9 +163,7 @@ class CoreLevel:
                 else replace(
                     item,
                     plan_version=latest[item.plan_id],
-                    addons=tuple(
-                        replace(addon, version=latest[addon.addon_id]) for addon in item.addons
-                    ),
+                    addons=tuple(replace(addon, version=latest[addon.addon_id]) for addon in item.addons),
                 )
                 for item in record.subscriptions
             ),
@@ -193,9 +189,7 @@ class CoreLevel:
             metadata=arguments.get("metadata", UNSET),
         )
         known = self._customers.get(command.customer_id)
-        held = known or Held(
-            Customer(id=command.customer_id, created_ms=self._now_ms, updated_ms=self._now_ms)
-        )
+        held = known or Held(Customer(id=command.customer_id, created_ms=self._now_ms, updated_ms=self._now_ms))
         record = _patched(held.record, command, self._now_ms)
         ask = self._asked(known, command)
         heirs: dict[str, str] = {}
@@ -227,9 +221,7 @@ class CoreLevel:
         held = self._known(command.customer_id)
         self._put(held, *self._provisioned(held.record, command))
 
-    def _provisioned(
-        self, record: Customer, command: ProvisionSubscription
-    ) -> tuple[Customer, dict[str, str]]:
+    def _provisioned(self, record: Customer, command: ProvisionSubscription) -> tuple[Customer, dict[str, str]]:
         def new_id() -> str:
             self._ids += 1
             return f"{self._ids:010d}"[::-1]
@@ -397,10 +389,17 @@ class CoreLevel:
         ).grants
 
     def _settle(self, held: Held, at_ms: int) -> None:
+        """Give what can be spent at an instant to the debts, one unit of burn order after the other."""
         for debt in _debts(held):
-            purse = self._wallet(held, (debt.currency_id, debt.resource_id), at_ms)
-            for grant in settle_debt(purse, at_ms=at_ms).changed:
-                _replace(held, grant)
+            # A debt that is dated now is one that `wallet` leaves alone.
+            _replace(held, replace(debt, effective_ms=at_ms))
+            rest = debt.consumed
+            for grant in self._wallet(held, (debt.currency_id, debt.resource_id), at_ms):
+                part = min(rest, grant.amount - grant.consumed) if grant.grant_type != "OVERDRAFT" else 0
+                if part > 0:
+                    rest -= part
+                    _replace(held, replace(grant, consumed=grant.consumed + part))
+            _replace(held, replace(debt, consumed=rest, effective_ms=at_ms))
         held.settled_ms = at_ms
 
     def _pass_time(self, held: Held) -> None:
@@ -422,6 +421,8 @@ class CoreLevel:
             if not coming:
                 break
             self._settle(held, min(coming))
+        for debt in _debts(held):
+            _replace(held, replace(debt, effective_ms=now_ms))
         held.settled_ms = now_ms
 
     # ------------------------------------------------------------------ questions
@@ -481,9 +482,7 @@ class CoreLevel:
             reason=reason,
         )
 
-    def state(
-        self, customer_id: Any, resource_id: Any = None, *, include_credits: bool = False
-    ) -> dict[str, Any]:
+    def state(self, customer_id: Any, resource_id: Any = None, *, include_credits: bool = False) -> dict[str, Any]:
         """What `get_entitlements_state` says."""
         _check_texts(customer_id, "feature", resource_id)
         held = self._customers.get(customer_id)
@@ -525,11 +524,7 @@ def _winner_usage(held: Held, resource_id: str, feature: Feature, winner: Winner
 
 
 def _debts(held: Held) -> list[Grant]:
-    return [
-        grant
-        for grant in held.grants
-        if grant.grant_type == "OVERDRAFT" and grant.voided_ms is None and grant.consumed > 0
-    ]
+    return [grant for grant in held.grants if is_debt(grant)]
 
 
 def _replace(held: Held, grant: Grant) -> None:
