@@ -7,6 +7,7 @@ path. A directory is made once for each size, format and day, and kept below the
 import os
 import shutil
 import tempfile
+import time
 from datetime import UTC, datetime
 from hashlib import blake2b
 from pathlib import Path
@@ -36,6 +37,7 @@ PLANS = [f"plan-{index}" for index in range(5)]
 ACTIVE_EACH = 4
 GRANT_EACH = 20
 BATCH = 1000
+STALE_S = 24 * 3600
 
 _FORMAT_FILES = ("store/schema.py", "store/digest.py", "core/customer.py", "core/catalog.py", "core/credit.py")
 
@@ -95,6 +97,10 @@ def populated(size: int) -> Path:
     if path.exists():
         return path
     path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+    for other in path.parent.glob(f"{size}-*"):
+        # Another checkout may be using one of today's.
+        if time.time() - other.stat().st_mtime > STALE_S:
+            shutil.rmtree(other, ignore_errors=True)
     # A whole directory appears under its name or none does.
     draft = Path(tempfile.mkdtemp(prefix=f"{size}-", dir=path.parent))
     try:

@@ -6,7 +6,7 @@ from typing import Any
 from stigg_local.authority.authority import GrantCredits, ProvisionCustomer, ReportUsage
 from stigg_local.core import command as shape
 from stigg_local.core.command import check_text
-from stigg_local.core.ids import is_text, Unset, check_id
+from stigg_local.core.ids import Unset, check_id, is_text, told
 from stigg_local.core.period import to_ms
 from stigg_local.core.quantity import check_range, to_decimal
 from stigg_local.core.words import CreditGrantType, UsageUpdateBehavior
@@ -113,13 +113,20 @@ def usage_command(
         InvalidInput: An argument has another shape.
     """
     check_range(value, name="value")
+    created_ms = None if created_at is None else to_ms(created_at, name="created_at")
+    if created_ms is not None and created_ms < 0:
+        raise InvalidInput(
+            f"created_at is `{told(created_at)}`, before 1970",
+            code="InvalidArgumentError",
+            hint="stamp a report when it happens",
+        )
     return ReportUsage(
         customer_id=check_id(customer_id, "customer_id"),
         feature_id=check_id(feature_id, "feature_id"),
         value=value,
         behavior=shape.check_word(behavior, UsageUpdateBehavior, "update_behavior"),
         resource_id=None if resource_id is None else check_id(resource_id, "resource_id"),
-        created_ms=None if created_at is None else to_ms(created_at, name="created_at"),
+        created_ms=created_ms,
         dimensions=_dimensions(dimensions),
     )
 
@@ -129,7 +136,7 @@ def _dimensions(value: object) -> dict[str, str | int | float | bool] | None:
         return None
     if not isinstance(value, Mapping) or len(value) > DIMENSIONS_MAX:
         raise InvalidInput(
-            f"dimensions is `{str(value)[:60]}`, not a mapping of at most {DIMENSIONS_MAX} names",
+            f"dimensions is `{told(value)}`, not a mapping of at most {DIMENSIONS_MAX} names",
             code="InvalidArgumentError",
         )
     for name, item in value.items():
@@ -138,7 +145,7 @@ def _dimensions(value: object) -> dict[str, str | int | float | bool] | None:
         )
         if not is_text(name) or not is_plain:
             raise InvalidInput(
-                f"dimensions[{str(name)[:60]}] is `{str(item)[:60]}`",
+                f"dimensions[{told(name)}] is `{told(item)}`",
                 code="InvalidArgumentError",
                 hint="names are text; values are text, numbers or booleans",
             )

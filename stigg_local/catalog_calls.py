@@ -9,6 +9,7 @@ import msgspec
 from stigg_local.authority.catalog_draft import Problem
 from stigg_local.authority.catalog_file import load, validate
 from stigg_local.authority.publish import Applied, apply, diff
+from stigg_local.core.ids import told
 from stigg_local.embedded import Embedded
 from stigg_local.errors import InvalidInput
 
@@ -41,7 +42,7 @@ class CatalogCalls:
         elif migrate == "all":
             how = "all"
         else:
-            raise InvalidInput(f"migrate is `{str(migrate)[:40]}`", hint='"new" or "all"')
+            raise InvalidInput(f"migrate is `{told(migrate)}`", hint='"new" or "all"')
         return apply(self._embedded.store, self._embedded.authority, load(catalog), migrate=how)
 
     def diff(self, catalog: CatalogInput) -> Applied:

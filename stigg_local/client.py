@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any, Literal, Self
 
 from stigg_local.clock import Clock, SystemClock
 from stigg_local.core.fallback import Fallbacks, parse_fallbacks
-from stigg_local.core.ids import UNSET, Unset, check_id
+from stigg_local.core.ids import UNSET, Unset, check_id, told
 from stigg_local.embedded import Embedded
 from stigg_local.errors import InvalidInput, NotAvailableOffline, StiggError
 from stigg_local.getters import Getters, Quantity
@@ -485,12 +485,12 @@ def _path(value: object, name: str) -> str:
             return path
     except (TypeError, UnicodeEncodeError):
         pass
-    raise InvalidInput(f"{name} is `{repr(value)[:60]}`, not a path", hint="pass a str or a pathlib.Path")
+    raise InvalidInput(f"{name} is `{told(value)}`, not a path", hint="pass a str or a pathlib.Path")
 
 
 def _durability(value: object) -> Literal["disk"]:
     if value not in _DURABILITIES:
-        raise InvalidInput(f"durability is `{str(value)[:60]}`", code="InvalidArgumentError", hint='pass "disk"')
+        raise InvalidInput(f"durability is `{told(value)}`", code="InvalidArgumentError", hint='pass "disk"')
     return "disk"
 
 

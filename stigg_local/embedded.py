@@ -14,7 +14,7 @@ from stigg_local.authority.catalog_source import apply_once
 from stigg_local.clock import Clock
 from stigg_local.core.answer import CREDIT
 from stigg_local.core.entitlement import kind_of
-from stigg_local.core.ids import ID_LENGTH_MAX
+from stigg_local.core.ids import ID_LENGTH_MAX, told
 from stigg_local.core.sources import Catalog, CurrencyRef, FeatureRef
 from stigg_local.core.words import AccessDeniedReason
 from stigg_local.edge.replica import MEMORY_LIMIT_BYTES, Replica
@@ -64,7 +64,7 @@ class Embedded:
             type(memory_limit_bytes) is not int or memory_limit_bytes < MEMORY_LIMIT_BYTES_MIN
         ):
             raise InvalidInput(
-                f"memory_limit_bytes is `{repr(memory_limit_bytes)[:60]}`",
+                f"memory_limit_bytes is `{told(memory_limit_bytes)}`",
                 hint=f"a whole number from {MEMORY_LIMIT_BYTES_MIN:,}",
             )
         if data_dir is None:

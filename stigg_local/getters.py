@@ -6,6 +6,7 @@ each getter because a call would cost as much as the hit.
 """
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
+from itertools import islice
 from typing import TYPE_CHECKING, Any, cast
 
 from stigg_local.core.answer import (
@@ -24,7 +25,7 @@ from stigg_local.core.answer import (
 )
 from stigg_local.core.entitlement import answer_request
 from stigg_local.core.fallback import Fallback, Fallbacks, fallback_answer, parse_fallback
-from stigg_local.core.ids import is_text
+from stigg_local.core.ids import is_text, told
 from stigg_local.core.quantity import to_decimal
 from stigg_local.core.words import AccessDeniedReason
 from stigg_local.errors import ClientClosed, InvalidInput, StoreError
@@ -36,6 +37,7 @@ if TYPE_CHECKING:
 FallbackInput = Mapping[str, Any] | Fallback | None
 # What a look into the memo fails with; arguments that cannot be compared or have no truth are looked at by `_ask`.
 _MISSES = (LookupError, TypeError, ValueError, ArithmeticError)
+VALUES_MAX = 1000
 Quantity = Any  # int, float or Decimal
 
 
@@ -363,7 +365,7 @@ class Getters:
         for name, value in named:
             if not isinstance(value, str) and not (value is None and name == "resource_id"):
                 raise InvalidInput(
-                    f"{name} is `{str(value)[:60]}`, which is {type(value).__name__} and not text",
+                    f"{name} is `{told(value)}`, which is {type(value).__name__} and not text",
                     code="InvalidArgumentError",
                     hint="pass the id as a str",
                 )
@@ -377,9 +379,12 @@ def _resource(resource_id: str | None) -> str:
 def _values(requested: object) -> tuple[str, ...]:
     if isinstance(requested, str) or not isinstance(requested, Iterable):
         raise InvalidInput(
-            f"requested_values is `{str(requested)[:60]}`, not a list of values", code="InvalidArgumentError"
+            f"requested_values is `{told(requested)}`, not a list of values", code="InvalidArgumentError"
         )
-    values = tuple(requested)
+    # No more than needed to know that it is too many: the iterable may have no end.
+    values = tuple(islice(requested, VALUES_MAX + 1))
+    if len(values) > VALUES_MAX:
+        raise InvalidInput(f"requested_values has more than {VALUES_MAX} values", code="InvalidArgumentError")
     if not all(is_text(value) for value in values):
         raise InvalidInput("requested_values holds something that is not text", code="InvalidArgumentError")
     return values

@@ -6,6 +6,7 @@ from typing import Any
 from msgspec import Struct
 
 from stigg_local.core.answer import Entitlement
+from stigg_local.core.ids import told
 from stigg_local.core.nearest import nearest
 from stigg_local.errors import InvalidInput
 
@@ -44,7 +45,7 @@ class Listeners:
         if event not in EVENTS:
             near = nearest(str(event), EVENTS)
             raise InvalidInput(
-                f"there is no event `{str(event)[:60]}`",
+                f"there is no event `{told(event)}`",
                 hint=f"did you mean `{near}`" if near else f"one of {', '.join(EVENTS)}",
             )
         if not callable(listener):

@@ -14,7 +14,7 @@ from typing import NamedTuple
 import pytest
 
 import stigg_local
-from stigg_local.cli.main import main as command_line
+from stigg_local.cli.main import commands as command_line
 
 PACKAGE = Path(stigg_local.__file__).parent
 ROOT = Path(__file__).parents[1]

@@ -68,7 +68,8 @@ def check(
     if values is not None:
         if kind not in (None, "enum"):
             raise click.UsageError(f"--values does not go with --type {kind}")
-        asked["requested_values"] = tuple(value.strip() for value in values.split(",") if value.strip())
+        # Values are compared exactly, so blanks are part of them.
+        asked["requested_values"] = tuple(values.split(",")) if values else ()
     with _reader(data_dir, fallback_file) as client:
         getter = client.get_entitlement if kind is None else getattr(client, f"get_{kind}_entitlement")
         answer: Entitlement = getter(customer, feature, **asked)

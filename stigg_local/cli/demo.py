@@ -88,12 +88,13 @@ QUESTIONS = (
 def tour(out: Output) -> bool:
     """Run the tour in a temporary directory; whether every claim held."""
     stage = Stage(out)
+    directory = _temporary_directory()
     # What the library would log is shown by the tour itself.
     logger = logging.getLogger("stigg_local")
     level = logger.level
     logger.setLevel(logging.CRITICAL)
     try:
-        with _temporary_directory() as root:
+        with directory as root:
             _tour(stage, Path(root))
     except StiggError as error:
         stage.claim("every call of the tour succeeds", False, error)

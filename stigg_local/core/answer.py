@@ -12,6 +12,7 @@ import msgspec
 from msgspec import Struct
 
 from stigg_local.core.period import to_datetime, to_text
+from stigg_local.core.quantity import json_number
 from stigg_local.core.sources import CurrencyRef, FeatureRef
 from stigg_local.core.words import AccessDeniedReason
 
@@ -72,6 +73,8 @@ class Entitlement(Struct, frozen=True, gc=False):
                     continue
             elif isinstance(value, tuple):
                 value = list(value)
+            elif attribute == "requested_usage":
+                value = json_number(value)
             result[key] = value
         if self.feature is not None:
             result["feature"] = self.feature.to_dict()

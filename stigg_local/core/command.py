@@ -6,13 +6,14 @@ What the ids stand for is checked by the rules, not here.
 
 from collections.abc import Callable, Iterable, Mapping
 from enum import StrEnum
+from itertools import islice
 from typing import Any
 
 import msgspec
 
 from stigg_local.core.catalog import PackageEntitlement
 from stigg_local.core.customer import CustomCredit, CustomFeature
-from stigg_local.core.ids import check_id, is_text
+from stigg_local.core.ids import check_id, is_text, told
 from stigg_local.core.nearest import nearest
 from stigg_local.core.period import to_ms
 from stigg_local.core.promotional import GrantPromotional
@@ -44,7 +45,7 @@ def check_word(value: object, words: type[StrEnum], name: str) -> str:
         known = [member.value for member in words]
         near = nearest(str(value), known)
         raise InvalidInput(
-            f"{name} is `{str(value)[:60]}`",
+            f"{name} is `{told(value)}`",
             code="InvalidArgumentError",
             hint=f"did you mean `{near}`" if near else f"one of {', '.join(known)}",
         ) from None
@@ -55,14 +56,14 @@ def check_text(value: object, name: str) -> str | None:
     if value is None:
         return None
     if not isinstance(value, str) or not is_text(value) or "\0" in value:
-        raise InvalidInput(f"{name} is `{repr(value)[:60]}`, not text", code="InvalidArgumentError")
+        raise InvalidInput(f"{name} is `{told(value)}`, not text", code="InvalidArgumentError")
     return value
 
 
 def check_bool(value: object, name: str) -> bool:
     """True or False and nothing else."""
     if not isinstance(value, bool):
-        raise InvalidInput(f"{name} is `{str(value)[:60]}`, not True or False", code="InvalidArgumentError")
+        raise InvalidInput(f"{name} is `{told(value)}`, not True or False", code="InvalidArgumentError")
     return value
 
 
@@ -74,18 +75,24 @@ def check_metadata(value: object, name: str = "metadata") -> dict[str, str] | No
     """
     if value is None:
         return None
-    if not isinstance(value, Mapping) or not all(
-        is_text(key) and is_text(item) for key, item in value.items()
-    ):
+    if isinstance(value, Mapping) and len(value) > METADATA_MAX:
+        raise InvalidInput(
+            f"{name} has {len(value)} entries", code="InvalidMetadataError", hint=f"at most {METADATA_MAX}"
+        )
+    if not isinstance(value, Mapping) or not all(is_text(key) and is_text(item) for key, item in value.items()):
         raise InvalidInput(f"{name} is not a mapping of text to text", code="InvalidMetadataError")
     return dict(value)
 
 
 def check_count(value: object, name: str) -> int:
     """A whole number; what it may be is the rule's matter."""
-    is_number = isinstance(value, int | float) and not isinstance(value, bool)
-    if not is_number or not -COUNT_MAX <= value <= COUNT_MAX or int(value) != value:
-        raise InvalidInput(f"{name} is `{str(value)[:60]}`, not a whole number", code="InvalidQuantity")
+    if (
+        isinstance(value, bool)
+        or not isinstance(value, int | float)
+        or not -COUNT_MAX <= value <= COUNT_MAX
+        or int(value) != value
+    ):
+        raise InvalidInput(f"{name} is `{told(value)}`, not a whole number", code="InvalidQuantity")
     return int(value)
 
 
@@ -104,7 +111,7 @@ def fields(value: object, known: Iterable[str], where: str, required: Iterable[s
     if isinstance(value, msgspec.Struct):
         value = {name: getattr(value, name) for name in value.__struct_fields__}
     if not isinstance(value, Mapping):
-        raise InvalidInput(f"{where} is `{str(value)[:60]}`, not a mapping", code="InvalidArgumentError")
+        raise InvalidInput(f"{where} is `{told(value)}`, not a mapping", code="InvalidArgumentError")
     names: dict[str, str] = {}
     for name in known:
         names[name] = names[camel(name)] = name
@@ -114,7 +121,7 @@ def fields(value: object, known: Iterable[str], where: str, required: Iterable[s
         if known_name is None:
             near = nearest(str(key), names)
             raise InvalidInput(
-                f"{where} has the unknown key `{str(key)[:60]}`",
+                f"{where} has the unknown key `{told(key)}`",
                 code="InvalidArgumentError",
                 hint=f"did you mean `{near}`" if near else f"it takes {', '.join(known)}",
             )
@@ -136,11 +143,12 @@ def items(value: object, where: str, parse: Callable[[object, str], Any]) -> tup
     if value is None:
         return ()
     if isinstance(value, str | bytes | Mapping) or not isinstance(value, Iterable):
-        raise InvalidInput(f"{where} is `{str(value)[:60]}`, not a list", code="InvalidArgumentError")
-    listed = list(value)
+        raise InvalidInput(f"{where} is `{told(value)}`, not a list", code="InvalidArgumentError")
+    # No more than needed to know that it is too many: the iterable may have no end.
+    listed = list(islice(value, ITEMS_MAX + 1))
     if len(listed) > ITEMS_MAX:
         raise InvalidInput(
-            f"{where} has {len(listed)} items",
+            f"{where} has more than {ITEMS_MAX} items",
             code="InvalidArgumentError",
             hint=f"at most {ITEMS_MAX} at once",
         )
@@ -169,7 +177,7 @@ def provision_subscription(customer_id: str, arguments: Mapping[str, Any]) -> Pr
     anchor = arguments.get("billing_cycle_anchor") or "UNCHANGED"
     if anchor not in ("UNCHANGED", "NOW"):
         raise InvalidInput(
-            f"billing_cycle_anchor is `{str(anchor)[:60]}`",
+            f"billing_cycle_anchor is `{told(anchor)}`",
             code="InvalidArgumentError",
             hint="UNCHANGED or NOW",
         )
@@ -292,15 +300,15 @@ def _promotional(value: object, where: str) -> GrantPromotional:
             hint="custom_end_date goes with period CUSTOM",
         )
     values = found.get("enum_values")
-    if values is not None and (isinstance(values, str) or not all(isinstance(item, str) for item in values)):
-        raise InvalidInput(f"{where}.enum_values is not a list of text", code="InvalidArgumentError")
+    if values is not None:
+        values = items(values, f"{where}.enum_values", check_id)
     unlimited = found.get("is_unlimited") or found.get("has_unlimited_usage") or False
     entitlement: dict[str, Any] = {
         "feature_id": check_id(found["feature_id"], f"{where}.feature_id"),
         "usage_limit": None if number is None else shown(number, name=f"{where}.usage_limit"),
         "is_unlimited": check_bool(unlimited, f"{where}.is_unlimited"),
         "has_soft_limit": check_bool(found.get("has_soft_limit") or False, f"{where}.has_soft_limit"),
-        "enum_values": None if values is None else tuple(values),
+        "enum_values": values,
         "reset_period": None if reset is None else check_word(reset, ResetPeriod, f"{where}.reset_period"),
         "reset_period_configuration": None
         if configuration is None

@@ -23,6 +23,7 @@ from stigg_local.core.answer import (
     MeteredEntitlement,
     NumericEntitlement,
 )
+from stigg_local.core.ids import told
 from stigg_local.core.nearest import nearest
 from stigg_local.core.quantity import shown, to_decimal
 from stigg_local.core.sources import CurrencyRef, FeatureRef
@@ -74,14 +75,14 @@ def parse_fallback(value: object, *, where: str) -> Fallback:
     if isinstance(value, Fallback):
         return value
     if not isinstance(value, Mapping):
-        raise InvalidInput(f"{where} is `{str(value)[:60]}`, not a mapping", hint='like {"hasAccess": True}')
+        raise InvalidInput(f"{where} is `{told(value)}`, not a mapping", hint='like {"hasAccess": True}')
     fields: dict[str, Any] = {}
     for key, item in value.items():
         attribute = _KEYS.get(key) if isinstance(key, str) else None
         if attribute is None:
             near = nearest(str(key), _KEYS)
             raise InvalidInput(
-                f"{where} has the unknown key `{str(key)[:60]}`",
+                f"{where} has the unknown key `{told(key)}`",
                 hint=f"did you mean `{near}`" if near else None,
             )
         fields[attribute] = _checked(attribute, item, f"{where}.{key}")
@@ -99,20 +100,20 @@ def parse_fallbacks(values: Mapping[str, object] | None, *, where: str) -> dict[
     if values is None:
         return {}
     if not isinstance(values, Mapping):
-        raise InvalidInput(f"{where} is `{str(values)[:60]}`, not a mapping", hint="map ids to fallback values")
+        raise InvalidInput(f"{where} is `{told(values)}`, not a mapping", hint="map ids to fallback values")
     return {str(key): parse_fallback(value, where=f"{where}[{key}]") for key, value in values.items()}
 
 
 def _checked(attribute: str, item: object, where: str) -> object:
     if attribute in _BOOLEANS:
         if not isinstance(item, bool):
-            raise InvalidInput(f"{where} is `{str(item)[:60]}`, not true or false")
+            raise InvalidInput(f"{where} is `{told(item)}`, not true or false")
         return item
     if attribute == "enum_values":
         if item is None:
             return None
         if isinstance(item, str | bytes) or not isinstance(item, list | tuple | set | frozenset):
-            raise InvalidInput(f"{where} is `{str(item)[:60]}`, not a list of values")
+            raise InvalidInput(f"{where} is `{told(item)}`, not a list of values")
         if not all(isinstance(value, str) for value in item):
             raise InvalidInput(f"{where} holds something that is not text")
         return tuple(item)

@@ -9,6 +9,7 @@ from stigg_local.errors import InvalidInput
 
 ID_LENGTH_MAX = 255
 TEXT_LENGTH_MAX = 10_000
+TOLD_LENGTH_MAX = 60
 
 
 class Unset(Struct, frozen=True):
@@ -27,6 +28,17 @@ UNSET = Unset()
 def is_id(value: object) -> bool:
     """True for 1 to 255 printable characters."""
     return isinstance(value, str) and 0 < len(value) <= ID_LENGTH_MAX and value.isprintable()
+
+
+def told(value: object) -> str:
+    """A value as an error quotes it: readable and short, however long, deep or unwilling it is."""
+    try:
+        text = value[: TOLD_LENGTH_MAX + 1] if isinstance(value, str) else str(value)
+    except Exception:
+        # Too many digits, too deep, or an object whose text raises.
+        return type(value).__name__
+    text = text if text.isprintable() else repr(text)
+    return text if len(text) <= TOLD_LENGTH_MAX else f"{text[:TOLD_LENGTH_MAX]}…"
 
 
 def is_text(value: object) -> bool:
@@ -52,7 +64,7 @@ def check_id(value: object, name: str) -> str:
     if isinstance(value, str):
         what = "empty" if not value else "too long" if len(value) > ID_LENGTH_MAX else "not printable"
     raise InvalidInput(
-        f"{name} is `{repr(value)[:60]}`, which is {what}",
+        f"{name} is `{told(value)}`, which is {what}",
         code="InvalidArgumentError",
         hint=f"an id is 1 to {ID_LENGTH_MAX} printable characters",
     )

@@ -7,6 +7,7 @@ Everything is UTC. Source: semantics §4.
 
 from datetime import UTC, date, datetime, timedelta
 
+from stigg_local.core.ids import told
 from stigg_local.errors import InvalidInput
 
 SECOND_MS = 1000
@@ -54,10 +55,10 @@ def to_ms(value: object, *, name: str) -> int:
         except ValueError:
             moment = None
     if not isinstance(moment, datetime):
-        raise InvalidInput(f"{name} is `{str(value)[:60]}`, not an instant", hint="like `2025-01-31T10:00:00Z`")
+        raise InvalidInput(f"{name} is `{told(value)}`, not an instant", hint="like `2025-01-31T10:00:00Z`")
     if moment.tzinfo is None:
         raise InvalidInput(
-            f"{name} is `{str(value)[:60]}`, which has no time zone",
+            f"{name} is `{told(value)}`, which has no time zone",
             hint="add `Z` or an offset, or use an aware datetime",
         )
     return (moment - _EPOCH) // timedelta(milliseconds=1)

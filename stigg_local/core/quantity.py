@@ -11,6 +11,7 @@ RAW_MAX = 2**63 - 1
 # Powers of ten that no int64 and no float reaches.
 RAW_DIGITS = 19
 FLOAT_DIGITS_MAX = 307
+FLOAT_MAX = 1e308
 SCALE_MAX = 9
 SCALE_DEFAULT = 6
 
@@ -91,6 +92,18 @@ def shown(value: object, *, name: str = "value") -> int | float:
         raise _out_of_range(value, 0, name)
     is_whole = number.adjusted() <= RAW_DIGITS and number == number.to_integral_value()
     return int(number) if is_whole and abs(number) <= RAW_MAX else float(number)
+
+
+def json_number(value: Number) -> int | float:
+    """The nearest number that JSON readers take: an int within int64, else a float."""
+    if isinstance(value, int) and abs(value) <= RAW_MAX:
+        return value
+    number = Decimal(value)
+    if number.adjusted() <= RAW_DIGITS and number == number.to_integral_value() and abs(number) <= RAW_MAX:
+        return int(number)
+    if number.adjusted() > FLOAT_DIGITS_MAX:
+        return FLOAT_MAX if number > 0 else -FLOAT_MAX
+    return float(number)
 
 
 def check_range(value: object, *, name: str) -> None:

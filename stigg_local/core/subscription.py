@@ -189,16 +189,15 @@ def _usage_anchor(
     """(anchor, cut) of the new subscription's windows: new, or those of the subscription it replaces."""
     if previous is None:
         return now_ms, now_ms
-    if previous.plan_id == command.plan_id and previous.trial_end_ms is None:
-        same_cycle = previous.billing_period == command.billing_period and command.billing_cycle_anchor != "NOW"
-        if same_cycle:
-            return previous.usage_anchor_ms, previous.usage_cut_ms
+    same_cycle = (
+        previous.billing_period == command.billing_period
+        and command.billing_cycle_anchor != "NOW"
+        # A trial that has converted is paid for like any other; a running one has no cycle yet.
+        and not is_trial_at(previous, now_ms)
+    )
     rule = product.settings.usage_reset_on_plan_change
     keeps = rule == "NEVER_RESET" or (
-        rule == "BILLING_PERIOD_CHANGE"
-        and previous.billing_period == command.billing_period
-        and previous.trial_end_ms is None
-        and command.billing_cycle_anchor != "NOW"
+        same_cycle and (rule == "BILLING_PERIOD_CHANGE" or previous.plan_id == command.plan_id)
     )
     return (previous.usage_anchor_ms, previous.usage_cut_ms) if keeps else (now_ms, now_ms)
 

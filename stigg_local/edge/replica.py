@@ -211,7 +211,9 @@ class Replica:
                 self._repair(customer_id)
                 return self._load(customer_id)
             except StoreError as again:
-                error = StoreCorrupt(f"customer `{customer_id}` could not be rebuilt: {again.message}", hint=again.hint)
+                error = StoreCorrupt(
+                    f"customer `{customer_id}` could not be rebuilt: {again.message}", hint=again.hint
+                )
             except Exception as again:
                 error = StoreCorrupt(f"customer `{customer_id}` could not be rebuilt: {again}")
         self._fail(customer_id, error)

@@ -5,7 +5,7 @@ import os
 import signal
 import subprocess
 import sys
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -64,7 +64,7 @@ def run(capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> 
 
 
 @pytest.fixture
-def stored(data_dir: Path, clock: ManualClock) -> Iterator[Path]:
+def stored(data_dir: Path, clock: ManualClock) -> Path:
     """A directory with the example catalog and three customers, closed."""
     with Stigg(catalog=EXAMPLE, data_dir=data_dir, clock=clock) as client:
         client.provision_customer("free")
@@ -77,7 +77,7 @@ def stored(data_dir: Path, clock: ManualClock) -> Iterator[Path]:
             billable_features=[{"feature_id": SEATS, "quantity": 5}],
             skip_trial=True,
         )
-    yield data_dir
+    return data_dir
 
 
 def started(*arguments: str | Path, **options: Any) -> "subprocess.Popen[str]":
@@ -326,7 +326,7 @@ def test_show_prints_what_is_in_force(run: Run, stored: Path) -> None:
         (("paid", SSO, "--type", "boolean"), 0, "access", None),
         (("paid", SSO, "--type", "metered"), 3, "denied: FeatureTypeMismatch", "0 used"),
         (("free", "feature-retention-days", "--type", "numeric"), 0, "access", "7 days"),
-        (("paid", REGIONS, "--values", "eu, us"), 0, "access", "eu, us"),
+        (("paid", REGIONS, "--values", "eu,us"), 0, "access", "eu, us"),
         (("paid", REGIONS, "--values", "ap", "--type", "enum"), 3, "denied: RequestedValuesMismatch", "eu, us"),
         (("free", CALLS, "--requested", "100"), 0, "access", "0 of 100 calls used"),
         (("free", CALLS, "--requested", "100.5"), 3, "denied: RequestedUsageExceedsLimit", "0 of 100 calls used"),
@@ -648,10 +648,11 @@ def spelled(arguments: Mapping[str, Any], known: tuple[str, ...]) -> dict[str, s
     words: dict[str, str] = {}
     for key, value in arguments.items():
         if isinstance(value, list) and all(isinstance(item, str) and item and "," not in item for item in value):
-            value = ",".join(value)
-        if key not in known or isinstance(value, bool) or not isinstance(value, str | int | float):
+            words[key] = ",".join(value)
+        elif isinstance(value, str | int | float) and not isinstance(value, bool):
+            words[key] = str(value)
+        if key not in known or key not in words:
             return None
-        words[key] = str(value)
     return words
 
 

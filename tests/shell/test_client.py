@@ -521,10 +521,14 @@ def test_a_backup_put_in_place_under_a_running_client_is_followed(data_dir: Path
         client.report_usage("customer-1", "feature-calls", 1)
     shutil.copytree(data_dir, tmp_path / "backup")
     with Stigg(data_dir=data_dir) as client:
-        client.catalog.apply(CATALOG | {"features": [*CATALOG["features"], {"id": "feature-new", "featureType": "Boolean"}]})
+        client.catalog.apply(
+            CATALOG | {"features": [*CATALOG["features"], {"id": "feature-new", "featureType": "Boolean"}]}
+        )
         client.report_usage("customer-1", "feature-calls", 5)
         assert 6 == client.get_metered_entitlement("customer-1", "feature-calls").current_usage
-        assert "CustomerNotEntitledForFeature" == client.get_entitlement("customer-1", "feature-new").access_denied_reason
+        assert (
+            "CustomerNotEntitledForFeature" == client.get_entitlement("customer-1", "feature-new").access_denied_reason
+        )
         for suffix in ("-wal", "-shm"):
             (data_dir / f"authority.db{suffix}").unlink(missing_ok=True)
             if (tmp_path / f"backup/authority.db{suffix}").exists():
@@ -539,4 +543,3 @@ def test_a_backup_put_in_place_under_a_running_client_is_followed(data_dir: Path
         assert result is not None
         assert 2 == result.current_usage
         assert str(client.status().version).startswith("2:")
-

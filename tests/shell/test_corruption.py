@@ -179,7 +179,7 @@ def tables(path: Path) -> dict[str, tuple[list[str], list[str], list[tuple[Any, 
     """Every table with its columns, the columns of its key and its rows."""
     connection = apsw.Connection(os.fspath(path))
     try:
-        found = {}
+        found: dict[str, Any] = {}
         names = connection.execute("SELECT name FROM sqlite_schema WHERE type = 'table'").fetchall()
         for (name,) in names:
             columns = connection.execute(f"PRAGMA table_info({name})").fetchall()

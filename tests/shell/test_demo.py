@@ -4,6 +4,7 @@ import json
 import os
 import subprocess
 import sys
+import tempfile
 from pathlib import Path
 
 import pytest
@@ -92,6 +93,14 @@ def test_a_call_that_fails_is_a_failed_claim(
     found = json.loads(capsys.readouterr().out)
     assert (False, ["every call of the tour succeeds"]) == (found["ok"], found["failed"])
     assert "PlanNotFound" in found["steps"][-1]["claims"][-1]["found"]
+
+
+def test_a_machine_without_a_temporary_directory_is_told_what_to_do(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr(tempfile, "tempdir", "/nowhere")
+    assert 2 == main(["demo"])
+    assert "error: BadUserInput: no temporary directory can be made: " in capsys.readouterr().err
 
 
 def test_a_lost_or_doubled_unit_would_be_seen(capsys: pytest.CaptureFixture[str]) -> None:

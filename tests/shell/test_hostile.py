@@ -273,7 +273,10 @@ CATALOGS: list[Any] = [
     {"schema": 1, "features": [{"id": "x" * 300, "featureType": "Boolean"}]},
     {"schema": 1, "features": [{"id": "\ud800", "featureType": "Boolean"}]},
     {"schema": 1, "features": [{"id": "x", "featureType": "Numeric", "meterType": "Incremental", "scale": 10**400}]},
-    {"schema": 1, "plans": [{"id": "p", "productId": "q", "entitlements": [{"featureId": "x", "usageLimit": float("nan")}]}]},
+    {
+        "schema": 1,
+        "plans": [{"id": "p", "productId": "q", "entitlements": [{"featureId": "x", "usageLimit": float("nan")}]}],
+    },
     {"schema": 1, "creditCurrencies": [{"id": "x", "displayName": MEGABYTE}]},
     {"schema": 1, 5: 6},
 ]
@@ -381,7 +384,9 @@ anything = st.recursive(
     lambda inner: st.one_of(
         st.lists(inner, max_size=4),
         st.dictionaries(
-            st.sampled_from(["feature_id", "featureId", "usage_limit", "plan_id", "period", "quantity", "hasAccess", "x"]),
+            st.sampled_from(
+                ["feature_id", "featureId", "usage_limit", "plan_id", "period", "quantity", "hasAccess", "x"]
+            ),
             inner,
             max_size=4,
         ),
@@ -434,11 +439,9 @@ def test_hostile_calls_change_nothing_for_others(tmp_path: Path) -> None:
         client.provision_customer("customer-2", subscription_params={"plan_id": "plan-app"})
         before = ask(client)
         for value in NUMBERS:
-            if type(value) in (int, float, Decimal) and 0 < value < 2**40 and value == int(value):
-                continue
             for name, argument in (("report_usage", "value"), ("grant_credits", "amount")):
                 good = {key: item for key, (item, _) in CALLS[name].items()} | {"customer_id": "customer-2"}
-                if name == "report_usage" and isinstance(value, int | float) and -1 <= value < 0:
+                if name == "report_usage" and type(value) in (int, float) and value in (-1, -0.5):
                     # A correction downwards is no attack.
                     continue
                 assert isinstance(call(client, name, good | {argument: value}), StiggError), repr(value)[:60]

@@ -195,16 +195,15 @@ def test_a_lock_that_another_thread_held_at_the_fork_does_not_stop_the_child(dat
     prepare(data_dir)
     with Stigg(data_dir=data_dir) as client:
         assert client._embedded is not None
-        for lock in (client._embedded.replica._lock, client._embedded.catalogs._lock):
-            with lock:
+        with client._embedded.replica._lock, client._embedded.catalogs._lock:
 
-                def work() -> None:
-                    client.catalog.apply(CATALOG | {"products": [*CATALOG["products"], {"id": f"product-{id(lock)}"}]})
-                    client.report_usage(CUSTOMER, FEATURE, 1)
-                    client.get_metered_entitlement(CUSTOMER, FEATURE)
+            def work() -> None:
+                client.catalog.apply(CATALOG | {"products": [*CATALOG["products"], {"id": "product-new"}]})
+                client.report_usage(CUSTOMER, FEATURE, 1)
+                assert 1 == usage(client)
 
-                process = in_fork(work)
-                assert 0 == wait(process)
+            assert 0 == wait(in_fork(work))
+        assert 1 == usage(client)
 
 
 def test_what_a_child_was_told_is_on_disk_stays_after_the_parent_closes(data_dir: Path) -> None:
@@ -440,7 +439,8 @@ client.close()
 def raw_commit(directory: Path) -> float:
     """Median seconds of a one-row commit at full durability on a database of its own."""
     connection = apsw.Connection(str(directory / "raw.db"))
-    connection.execute("PRAGMA journal_mode = wal; PRAGMA synchronous = full; CREATE TABLE IF NOT EXISTS t (x)").fetchall()
+    for statement in ("PRAGMA journal_mode = wal", "PRAGMA synchronous = full", "CREATE TABLE IF NOT EXISTS t (x)"):
+        connection.execute(statement).fetchall()
     took = []
     for number in range(400):
         before = time.perf_counter()
