@@ -9,6 +9,7 @@ from stigg_local.core.command import check_text
 from stigg_local.core.ids import Unset, check_id, is_text, told
 from stigg_local.core.period import to_ms
 from stigg_local.core.quantity import check_range, to_decimal
+from stigg_local.core.result import ReportUsageResult
 from stigg_local.core.words import CreditGrantType, UsageUpdateBehavior
 from stigg_local.errors import InvalidInput
 
@@ -128,6 +129,13 @@ def usage_command(
         resource_id=None if resource_id is None else check_id(resource_id, "resource_id"),
         created_ms=created_ms,
         dimensions=_dimensions(dimensions),
+    )
+
+
+def unreported() -> ReportUsageResult:
+    """What reporting gives where nothing is kept, as offline."""
+    return ReportUsageResult(
+        measurement_id="", current_usage=0, usage_period_start_ms=None, usage_period_end_ms=None, durability="none"
     )
 
 

@@ -389,7 +389,7 @@ class Stigg(Getters):
         dimensions: Mapping[str, Any] | None = None,
         durability: str | None = None,
         idempotency_key: str | None = None,
-    ) -> "ReportUsageResult | None":
+    ) -> "ReportUsageResult":
         """Record usage that happened, beyond a limit too; the next read on this host shows it.
 
         A feature with a credit rate charges the wallet in the same transaction.
@@ -407,7 +407,7 @@ class Stigg(Getters):
 
         Returns:
             `.measurement_id`, `.current_usage`, `.usage_period_start`, `.usage_period_end`, `.next_reset_date`,
-            `.durability`. None from an offline client, which keeps nothing.
+            `.durability`. An offline client keeps nothing: an empty `.measurement_id`, and "none".
 
         Raises:
             NotFound: `CustomerNotFound`, `CustomerResourceNotFound` or `FeatureNotFound`.
@@ -417,7 +417,7 @@ class Stigg(Getters):
             IdempotencyConflict: The key was used with other arguments.
             StoreError: The disk failed; with the same `idempotency_key` the call can be repeated safely.
         """
-        from stigg_local.calls import usage_command
+        from stigg_local.calls import unreported, usage_command
 
         self._check_open()
         command = usage_command(
@@ -431,7 +431,7 @@ class Stigg(Getters):
         )
         level = self._durability if durability is None else _durability(durability)
         if self._embedded is None:
-            return None
+            return unreported()
         result = self._embedded.authority.report_usage(command, key=idempotency_key, durability=level)
         if self._listeners.has("usageUpdated"):
             entitlement = self.get_metered_entitlement(customer_id, feature_id, resource_id)

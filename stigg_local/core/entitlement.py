@@ -48,6 +48,8 @@ _INSUFFICIENT = AccessDeniedReason.InsufficientCredits
 
 _MADE: dict[str, Callable[..., Entitlement]] = {METERED: MeteredEntitlement, CREDIT: CreditEntitlement}
 
+_REFUSED: dict[str, tuple[Any, ...]] = {METERED: (False, _EXCEEDS), CREDIT: (False, _INSUFFICIENT)}
+
 CounterKey = tuple[str, str, int, int]  # resource, feature, from, to
 
 
@@ -176,10 +178,12 @@ def answer_request(compiled: Compiled, requested_usage: Any, requested_values: t
         InvalidInput: `requested_usage` is negative, not a finite number or beyond the range.
     """
     most = compiled.most
-    if most is not None and type(requested_usage) is int and 0 < requested_usage <= most:
+    if most is not None and type(requested_usage) is int and 0 < requested_usage <= _WHOLE_MAX:
         made: Callable[..., Entitlement] = _MADE[compiled.kind]
         # One tuple by concatenation: unpacking in the middle of a call would build a list first.
-        return made(*(compiled.granted + (requested_usage,)))  # noqa: RUF005
+        if requested_usage <= most:
+            return made(*(compiled.granted + (requested_usage,)))  # noqa: RUF005
+        return made(*(_REFUSED[compiled.kind] + compiled.granted[2:] + (requested_usage,)))
     kind, rest = compiled.kind, compiled.granted[2:]
     gate = compiled.gate
     if kind is METERED or kind is CREDIT:
@@ -529,4 +533,4 @@ def _evaluate_wallet(
 
 def _most(room: int | None, scale: int) -> int:
     """The largest whole number of units in a room of raw ones."""
-    return _WHOLE_MAX if room is None else min(_WHOLE_MAX, room // POWERS[scale])
+    return _WHOLE_MAX if room is None else room // POWERS[scale]

@@ -19,8 +19,9 @@ from stigg_local.store.sequence import Run, read_meta, read_position
 from stigg_local.store.site import Site
 
 CHECKPOINT_WAL_BYTES = 4 << 20
-TRUNCATE_WAL_BYTES = 4 << 20
-ALARM_WAL_BYTES = 64 << 20
+TRUNCATE_WAL_BYTES = 32 << 20
+ALARM_WAL_BYTES = 256 << 20
+PAGE_BYTES = 4096
 TRUNCATE_WAIT_MS = 20
 
 _CHANGED = "SELECT slot, seq FROM customer WHERE environment = ? AND seq > ?"
@@ -59,13 +60,13 @@ class Upkeep:
         self._data_version = -1
         self._seq_seen = -1
         self._stuck: dict[int, int] = {}
-        self._wal_bytes_before = -1
+        self._seq_before = -1
 
     def end(self, exclusively: Exclusively) -> None:
         """Step back, leaving a small log behind; the caller has stopped the line."""
         if self._site.leader.is_held:
             try:
-                self._truncate(exclusively)
+                exclusively(_truncate, begins=False)
             except Exception as error:
                 self.note("checkpoint", error)
             self._site.leader.release()
@@ -177,38 +178,28 @@ class Upkeep:
 
     def _checkpoint_if_due(self) -> int:
         wal_bytes = self._wal_bytes()
-        is_idle = wal_bytes == self._wal_bytes_before
-        self._wal_bytes_before = wal_bytes
-        if wal_bytes > TRUNCATE_WAL_BYTES and is_idle:
-            self._truncate(self._exclusively)
+        seq = self._site.mark.seq
+        is_idle, self._seq_before = seq == self._seq_before, seq
+        if wal_bytes <= CHECKPOINT_WAL_BYTES:
+            self._errors.pop("wal", None)
             return 0
-        if wal_bytes > CHECKPOINT_WAL_BYTES:
-            pages = self._checkpoint()
-            if wal_bytes > ALARM_WAL_BYTES:
-                self._errors["wal"] = f"the write-ahead log has {wal_bytes} bytes: a reader holds it"
-            return pages
-        self._errors.pop("wal", None)
-        return 0
+        # First the long part, which stops nobody; then the short one, for which writers wait in their queue. After
+        # that the log is written again from its beginning: at half the cost, for the file need not grow.
+        frames, pages = self._checkpoint()
+        if wal_bytes > TRUNCATE_WAL_BYTES and is_idle:
+            self._exclusively(_truncate, begins=False)
+        elif frames * PAGE_BYTES > CHECKPOINT_WAL_BYTES:
+            self._exclusively(_finish, begins=False)
+        if self._wal_bytes() > ALARM_WAL_BYTES:
+            self._errors["wal"] = f"the write-ahead log has {wal_bytes} bytes: a reader holds it"
+        return pages
 
-    def _checkpoint(self) -> int:
+    def _checkpoint(self) -> tuple[int, int]:
         with self._readers.of_thread().lock:
             # Busy: somebody else is at it.
             with suppress(apsw.BusyError):
-                return self._cursor().connection.wal_checkpoint(mode=apsw.SQLITE_CHECKPOINT_PASSIVE)[1]
-            return 0
-
-    def _truncate(self, exclusively: Exclusively) -> None:
-        # First the long part, which stops nobody; then the short one, for which writers wait in their queue.
-        self._checkpoint()
-
-        def truncate(connection: apsw.Connection) -> None:
-            connection.set_busy_timeout(TRUNCATE_WAIT_MS)
-            # Readers that take longer are left alone; the next tick tries again.
-            with suppress(apsw.BusyError):
-                connection.wal_checkpoint(mode=apsw.SQLITE_CHECKPOINT_TRUNCATE)
-            connection.set_busy_timeout(BUSY_TIMEOUT_MS)
-
-        exclusively(truncate, begins=False)
+                return self._cursor().connection.wal_checkpoint(mode=apsw.SQLITE_CHECKPOINT_PASSIVE)
+            return 0, 0
 
     def _wal_bytes(self) -> int:
         try:
@@ -225,6 +216,19 @@ def _inode(path: str) -> int:
         return os.stat(path).st_ino
     except OSError:
         return 0
+
+
+def _finish(connection: apsw.Connection) -> None:
+    with suppress(apsw.BusyError):
+        connection.wal_checkpoint(mode=apsw.SQLITE_CHECKPOINT_PASSIVE)
+
+
+def _truncate(connection: apsw.Connection) -> None:
+    connection.set_busy_timeout(TRUNCATE_WAIT_MS)
+    # Readers that take longer are left alone; the next tick tries again.
+    with suppress(apsw.BusyError):
+        connection.wal_checkpoint(mode=apsw.SQLITE_CHECKPOINT_TRUNCATE)
+    connection.set_busy_timeout(BUSY_TIMEOUT_MS)
 
 
 def _runner(cursor: apsw.Cursor) -> Run:

@@ -13,7 +13,7 @@ from typing import Any
 import apsw
 import pytest
 
-from stigg_local import Stigg, StiggError
+from stigg_local import Stigg
 from stigg_local.errors import SchemaTooNew, StoreCorrupt, StoreError
 from stigg_local.testing import ManualClock
 from tests.shell.clients import CATALOG, CUSTOMERS, FALLBACKS, NOON, Answers, ask, client_of, fill, wrong
@@ -64,8 +64,8 @@ class Original:
             with client_of(data_dir, self.clock(), **arguments) as client:
                 answers = ask(client)
                 client.status()
-        except StiggError as error:
-            assert isinstance(error, StoreError), f"{what}: {error!r}"
+        except StoreError:
+            # Of this kind alone: any other error fails the test.
             return "refused"
         finally:
             shutil.rmtree(data_dir)
@@ -137,8 +137,7 @@ def check_prefix(original: Original, data_dir: Path, what: str) -> str:
         with client_of(data_dir, original.clock()) as client:
             answers = ask(client)
             epoch = int(str(client.status().version).split(":")[0])
-    except StiggError as error:
-        assert isinstance(error, StoreError), f"{what}: {error!r}"
+    except StoreError:
         return "refused"
     finally:
         shutil.rmtree(data_dir)
@@ -181,7 +180,7 @@ def tables(path: Path) -> dict[str, tuple[list[str], list[str], list[tuple[Any, 
     try:
         found: dict[str, Any] = {}
         names = connection.execute("SELECT name FROM sqlite_schema WHERE type = 'table'").fetchall()
-        for (name,) in names:
+        for name in (str(row[0]) for row in names):
             columns = connection.execute(f"PRAGMA table_info({name})").fetchall()
             rows = connection.execute(f"SELECT * FROM {name}").fetchall()
             found[name] = ([item[1] for item in columns], [item[1] for item in columns if item[5]], rows)

@@ -1,0 +1,49 @@
+"""Usage: one report after the other is the fold of all of them."""
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from stigg_local.core.quantity import RAW_MAX
+from stigg_local.core.usage import DELTA, SET, add, fold
+from stigg_local.errors import InvalidInput, NotAllowed
+from tests.builders import feature
+
+CALLS = feature(scale=0)
+SEATS = feature("seats", meter_type="Fluctuating", scale=0)
+REPORTS = st.lists(st.tuples(st.sampled_from((DELTA, SET)), st.integers(-20, 50)), max_size=30)
+
+
+@given(REPORTS, st.sampled_from((CALLS, SEATS)))
+def test_adding_reports_one_by_one_is_folding_the_log(reports: list[tuple[str, int]], item: object) -> None:
+    """What is refused is not in the log, and everything else counts in its order."""
+    kind = CALLS if item is CALLS else SEATS
+    usage, log = 0, []
+    for behavior, value in reports:
+        try:
+            usage = add(kind, usage, behavior, value)
+        except NotAllowed:
+            continue
+        log.append((behavior, value))
+        assert usage == fold(kind, log)
+        assert usage >= 0
+
+
+def test_a_correction_stops_at_nothing() -> None:
+    """Calls that were never reported cannot be taken back."""
+    assert [11, 0, 10] == [add(CALLS, 12, DELTA, -1), add(CALLS, 2, DELTA, -5), add(CALLS, 11, SET, 10)]
+
+
+@pytest.mark.parametrize(("kind", "behavior"), [(SEATS, DELTA), (SEATS, SET), (CALLS, SET)])
+def test_a_level_below_nothing_is_refused(kind: object, behavior: str) -> None:
+    """A level that would be negative was counted wrongly, and nobody can guess how."""
+    with pytest.raises(NotAllowed) as raised:
+        add(SEATS if kind is SEATS else CALLS, 2, behavior, -3)
+    assert "UsageMeasurementDiffOutOfRangeError" == raised.value.code
+
+
+def test_a_sum_out_of_range_is_refused() -> None:
+    """It would no longer be what was reported."""
+    with pytest.raises(InvalidInput) as raised:
+        add(CALLS, RAW_MAX, DELTA, 1)
+    assert "EntitlementUsageOutOfRangeError" == raised.value.code
