@@ -8,7 +8,7 @@ from typing import Any
 
 from hypothesis import strategies as st
 
-from stigg_local.core.period import DAY_MS, HOUR_MS, to_ms
+from stigg_local.core.period import DAY_MS, HOUR_MS, to_ms, to_text
 
 Step = dict[str, Any]
 
@@ -342,3 +342,13 @@ STEPS: st.SearchStrategy[Step] = st.one_of(
     st.sampled_from(("preload", "drop", "reopen", "reload")).map(lambda name: {"type": name}),
 )
 LIVES = st.lists(STEPS, min_size=10, max_size=40)
+
+
+def dated(step: Step, now_ms: int) -> Step:
+    """A step with instants in place of the times that count from now, and without what it does not say."""
+    rest = {key: value for key, value in step.items() if value is not None or key == "subscriptionParams"}
+    names = {"behindMs": ("createdAt", -1), "startMs": ("effectiveAt", 1), "endMs": ("expireAt", 1)}
+    for name, (key, sign) in names.items():
+        if name in rest:
+            rest[key] = to_text(now_ms + sign * rest.pop(name))
+    return rest

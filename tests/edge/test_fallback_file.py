@@ -181,7 +181,10 @@ def test_every_invalid_file_has_its_problem_written_down() -> None:
             "schema = 1\n[features.x]\nhasAccess = true\nvalue = " + "9" * 5_000,
             "4:9: is a number with too many digits",
         ),
-        ("schema = 1\n[features.x]\nhasAccess = [0x" + "F" * 9_000 + "]", "is a number with too many digits"),
+        (
+            "schema = 1\n[features.x]\nhasAccess = [0x" + "F" * 9_000 + "]",
+            "3: features[x].hasAccess is `list`, not true or false",
+        ),
         ("schema = 1\n[features." + "x" * 9_000 + "]\nhasAccess = 1", "…].hasAccess is `1`, not true or false"),
         ('schema = 1\n[features."a\\nb"]\nhasAccess = 1', "3: features[a\\nb].hasAccess is `1`, not true or false"),
     ],

@@ -1,6 +1,7 @@
 """The client's life: opening, closing, sharing, listening, waiting, going offline, following its catalog."""
 
 import asyncio
+import gc
 import json
 import logging
 import os
@@ -128,11 +129,14 @@ def test_opening_and_closing_many_times_leaves_nothing_behind(data_dir: Path) ->
     opened(data_dir).close()
     for _ in range(3):
         Stigg(data_dir=data_dir).close()
+    gc.collect()
     descriptors, threads = len(os.listdir("/proc/self/fd")), threading.active_count()
     for _ in range(60):
         Stigg(data_dir=data_dir).close()
+    # A mapping lives as long as whoever looks into it, which a closed client's parts do until they are collected.
+    gc.collect()
     assert threads == threading.active_count()
-    assert len(os.listdir("/proc/self/fd")) < descriptors + 30
+    assert len(os.listdir("/proc/self/fd")) <= descriptors
 
 
 def test_a_client_without_a_directory_removes_its_own(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -292,7 +296,8 @@ def test_reads_are_denied_offline_without_fallback_values(name: str) -> None:
 @pytest.mark.parametrize("name", QUIET)
 def test_quiet_calls_succeed_offline(name: str) -> None:
     with Stigg(offline=True) as client:
-        assert QUIET[name](client) in (None, 0, client)
+        QUIET[name](client)
+        assert "OFFLINE" == client.status().state
 
 
 @pytest.mark.parametrize("name", WRITES)

@@ -9,13 +9,12 @@ from tempfile import TemporaryDirectory
 from typing import Any
 
 import pytest
-from hypothesis import HealthCheck, given, settings
+from hypothesis import HealthCheck, Phase, given, settings
 from hypothesis import strategies as st
 
 from stigg_local import Stigg, StiggError
-from stigg_local.core.period import to_text
 from stigg_local.testing import ManualClock
-from tests.strategies import CURRENCY, CUSTOMERS, FEATURES, LIVES, SITES, WORLDS, Step
+from tests.strategies import CURRENCY, CUSTOMERS, FEATURES, LIVES, SITES, WORLDS, Step, dated
 from tests.vectors.model import CoreLevel
 from tests.vectors.runner import snake
 
@@ -35,10 +34,11 @@ GETTERS = {
 class Pair:
     """A client and the model, given the same steps."""
 
-    def __init__(self, directory: Path) -> None:
+    def __init__(self, directory: Path, **arguments: Any) -> None:
         self.clock = ManualClock("2025-01-31T10:00:00Z")
         self.directory = directory
-        self.client = Stigg(catalog=WORLDS[0], data_dir=directory, clock=self.clock)
+        self.arguments = arguments
+        self.client = Stigg(catalog=WORLDS[0], data_dir=directory, clock=self.clock, **arguments)
         self.model = CoreLevel({"catalog": WORLDS[0]}, self.clock)
 
     def step(self, step: Step) -> None:
@@ -60,18 +60,9 @@ class Pair:
                     self.client.reload_entitlements(customer_id)
             case "reopen":
                 self.client.close()
-                self.client = Stigg(data_dir=self.directory, clock=self.clock)
+                self.client = Stigg(data_dir=self.directory, clock=self.clock, **self.arguments)
             case _:
-                self._both(self._dated(step))
-
-    def _dated(self, step: Step) -> Step:
-        now_ms = round(self.clock.time() * 1000)
-        rest = {key: value for key, value in step.items() if value is not None or key == "subscriptionParams"}
-        names = {"behindMs": ("createdAt", -1), "startMs": ("effectiveAt", 1), "endMs": ("expireAt", 1)}
-        for name, (key, sign) in names.items():
-            if name in rest:
-                rest[key] = to_text(now_ms + sign * rest.pop(name))
-        return rest
+                self._both(dated(step, round(self.clock.time() * 1000)))
 
     def _both(self, step: Step) -> None:
         arguments = {snake(key): value for key, value in step.items() if key != "type"}
@@ -129,7 +120,7 @@ def live(life: list[Step], requested: float) -> None:
 REQUESTED = st.sampled_from((1, 0.5, 3, 5, 0.01, 10**9))
 
 
-@settings(max_examples=40, deadline=None, derandomize=True, suppress_health_check=list(HealthCheck))
+@settings(max_examples=30, deadline=None, derandomize=True, suppress_health_check=list(HealthCheck))
 @given(LIVES, REQUESTED)
 def test_client_and_model_agree_after_every_step(life: list[Step], requested: float) -> None:
     """Counters, memo and file are a cache of the log: they may cost less and never say something else."""
@@ -137,9 +128,34 @@ def test_client_and_model_agree_after_every_step(life: list[Step], requested: fl
 
 
 @pytest.mark.stress
-@settings(max_examples=1500, deadline=None, suppress_health_check=list(HealthCheck))
+@settings(max_examples=1000, deadline=None, phases=(Phase.generate,), suppress_health_check=list(HealthCheck))
 @given(LIVES, REQUESTED)
 @pytest.mark.timeout(1200)
 def test_client_and_model_agree_through_many_lives(life: list[Step], requested: float) -> None:
     """The same at length."""
     live(life, requested)
+
+
+ALLOW_ALL = {item: {"hasAccess": True, "isUnlimited": True} for item in (*FEATURES, "unknown")}
+
+
+@settings(max_examples=20, deadline=None, derandomize=True, suppress_health_check=list(HealthCheck))
+@given(LIVES)
+def test_a_fallback_never_overrides_a_no(life: list[Step]) -> None:
+    """A permissive fallback must not grant everyone everything: it answers only where nothing else does."""
+    with TemporaryDirectory(prefix="stigg-fallback-") as directory:
+        pair = Pair(Path(directory) / "data", entitlements_fallback=ALLOW_ALL)
+        try:
+            for step in life:
+                pair.step(step)
+            for customer_id in (*CUSTOMERS, "nobody"):
+                for item in FEATURES:
+                    expected = pair.model.ask(None, customer_id, item).to_dict()
+                    found = pair.client.get_entitlement(customer_id, item, fallback={"hasAccess": True})
+                    assert expected == found.to_dict()
+                    assert not found.is_fallback
+                assert pair.client.get_boolean_entitlement(customer_id, "unknown").has_access == (
+                    customer_id in pair.model.customers
+                )
+        finally:
+            pair.client.close()

@@ -62,7 +62,7 @@ class CoreLevel:
     def __init__(self, vector: Mapping[str, Any], clock: ManualClock) -> None:
         self._clock = clock
         self._stored: dict[tuple[str, str, int], str] = {}
-        self._customers: dict[str, Held] = {}
+        self.customers: dict[str, Held] = {}
         self._keys: dict[tuple[str, str], Mapping[str, Any]] = {}
         self._ids = 0
         self.catalog = Catalog(())
@@ -124,8 +124,8 @@ class CoreLevel:
         publish = plan_publish(rows, catalog)
         if publish.problems:
             raise CatalogInvalid("the catalog changes what never changes", problems=tuple(publish.problems))
-        for kind, item_id, version, record in publish.puts:
-            self._stored[kind, item_id, version] = msgspec.json.encode(record).decode()
+        for kind, item_id, version, put in publish.puts:
+            self._stored[kind, item_id, version] = msgspec.json.encode(put).decode()
         for item in publish.removed:
             self._stored = {key: body for key, body in self._stored.items() if key[:2] != item}
         places = _places(catalog)
@@ -142,7 +142,7 @@ class CoreLevel:
         self.catalog = Catalog((key[0], msgspec.json.decode(body, type=ITEM_KINDS[key[0]])) for key, body in listed)
         if not publish.puts and not publish.removed and migrate == "new":
             return
-        for held in self._customers.values():
+        for held in self.customers.values():
             record = self._latest(held.record) if migrate == "all" else held.record
             sources = self._derive(record).sources
             if record != held.record or sources != held.snapshot.sources:
@@ -188,14 +188,14 @@ class CoreLevel:
             subscription=_snaked(arguments.get("subscription_params", UNSET)),
             metadata=arguments.get("metadata", UNSET),
         )
-        known = self._customers.get(command.customer_id)
+        known = self.customers.get(command.customer_id)
         held = known or Held(Customer(id=command.customer_id, created_ms=self._now_ms, updated_ms=self._now_ms))
         record = _patched(held.record, command, self._now_ms)
         ask = self._asked(known, command)
         heirs: dict[str, str] = {}
         if ask is not None:
             record, heirs = self._provisioned(record, ask)
-        self._customers[command.customer_id] = held
+        self.customers[command.customer_id] = held
         self._put(held, record, heirs)
 
     def _asked(self, known: Held | None, command: ProvisionCustomer) -> ProvisionSubscription | None:
@@ -322,7 +322,7 @@ class CoreLevel:
         return feature
 
     def _known(self, customer_id: str, resource_id: str | None = None) -> Held:
-        held = self._customers.get(customer_id)
+        held = self.customers.get(customer_id)
         if held is None:
             raise NotFound("the customer does not exist", code="CustomerNotFound")
         if resource_id is not None and resource_id not in held.record.resource_ids:
@@ -442,7 +442,7 @@ class CoreLevel:
         _check_texts(customer_id, item_id, resource_id)
         kind = None if kind is None else ANSWERS[kind].type
         values = tuple(requested_values)
-        held = self._customers.get(customer_id)
+        held = self.customers.get(customer_id)
         resource = "" if resource_id is None else resource_id or "\0"
         compiled = evaluate(
             self.catalog,
@@ -485,7 +485,7 @@ class CoreLevel:
     def state(self, customer_id: Any, resource_id: Any = None, *, include_credits: bool = False) -> dict[str, Any]:
         """What `get_entitlements_state` says."""
         _check_texts(customer_id, "feature", resource_id)
-        held = self._customers.get(customer_id)
+        held = self.customers.get(customer_id)
         resource = "" if resource_id is None else resource_id or "\0"
         return state(
             self.catalog,
