@@ -41,6 +41,13 @@ VALUES_MAX = 1000
 Quantity = Any  # int, float or Decimal
 
 
+# A hit is for a request of nothing (the default object itself) or for the last one; what only equals them, as False
+# equals 0, is looked at by `_ask`.
+_ZERO = 0
+_NOTHING: tuple[str, ...] = ()
+_LISTS = (list, tuple)
+
+
 class Getters:
     """The reading half of `Stigg`; an offline client's memo stays empty."""
 
@@ -88,11 +95,11 @@ class Getters:
             if resource_id is not None:
                 entries = resources[resource_id]
             answer, until, _, request, requested, _ = entries[feature_id]
-            if self._generation[slot] == seen and (until is None or self._time() < until):
-                wanted = requested_values or requested_usage
-                if not wanted:
+            fits = self._generation[slot] == seen and (until is None or self._time() < until)
+            if fits and requested_values is _NOTHING:
+                if requested_usage is _ZERO:
                     return answer
-                if request == wanted:
+                if request == requested_usage and type(request) is type(requested_usage):
                     return requested
         except _MISSES:
             pass
@@ -159,9 +166,9 @@ class Getters:
                 entries = resources[resource_id]
             answer, until, kind, request, requested, compiled = entries[feature_id]
             if kind is METERED and self._generation[slot] == seen and (until is None or self._time() < until):
-                if requested_usage == 0:
+                if requested_usage is _ZERO:
                     return answer
-                if request == requested_usage:
+                if request == requested_usage and type(request) is type(requested_usage):
                     return requested
                 requested = answer_request(compiled, requested_usage, ())  # type: ignore[assignment]
                 entries[feature_id] = (answer, until, kind, requested_usage, requested, compiled)
@@ -190,9 +197,9 @@ class Getters:
                 entries = resources[resource_id]
             answer, until, kind, request, requested, _ = entries[feature_id]
             if kind is ENUM and self._generation[slot] == seen and (until is None or self._time() < until):
-                if not requested_values:
+                if requested_values is _NOTHING:
                     return answer
-                if request == requested_values:
+                if type(requested_values) in _LISTS and request == tuple(requested_values):
                     return requested
         except _MISSES:
             pass
@@ -218,9 +225,9 @@ class Getters:
                 entries = resources[resource_id]
             answer, until, kind, request, requested, compiled = entries[currency_id]
             if kind is CREDIT and self._generation[slot] == seen and (until is None or self._time() < until):
-                if requested_usage == 0:
+                if requested_usage is _ZERO:
                     return answer
-                if request == requested_usage:
+                if request == requested_usage and type(request) is type(requested_usage):
                     return requested
                 requested = answer_request(compiled, requested_usage, ())  # type: ignore[assignment]
                 entries[currency_id] = (answer, until, kind, requested_usage, requested, compiled)
@@ -231,6 +238,15 @@ class Getters:
             CreditEntitlement,
             self._ask(CREDIT, customer_id, currency_id, resource_id, requested_usage, (), fallback),
         )
+
+    def get_credit_balance(
+        self, customer_id: str, currency_id: str, resource_id: str | None = None
+    ) -> CreditEntitlement:
+        """The same as `get_credit_entitlement`, under its deprecated name."""
+        import warnings
+
+        warnings.warn("use get_credit_entitlement", DeprecationWarning, stacklevel=2)
+        return self.get_credit_entitlement(customer_id, currency_id, resource_id)
 
     def get_entitlements_state(
         self, customer_id: str, resource_id: str | None = None, *, include_credits: bool = False

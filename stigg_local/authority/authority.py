@@ -14,6 +14,7 @@ from msgspec.structs import replace
 from stigg_local.authority import numbers
 from stigg_local.clock import new_id, new_short_id
 from stigg_local.core.catalog import Feature
+from stigg_local.core.command import canonical
 from stigg_local.core.credit import Grant
 from stigg_local.core.customer import Customer, CustomerSnapshot, derive_snapshot
 from stigg_local.core.entitlement import find_winner
@@ -346,7 +347,7 @@ class Authority:
         def decide(tx: Tx) -> None:
             catalog = self.catalog(tx)
             customer = self._customer(tx, customer_id)
-            snapshot = self._derive(catalog, customer, tx.now_ms)
+            snapshot = self._derive(catalog, customer, tx)
             tx.rebuild_customer(customer_id, _encode(snapshot))
             numbers.rebuild_from_logs(tx, catalog, snapshot, customer_id)
 
@@ -363,7 +364,7 @@ class Authority:
                 known = _customer_decoder.decode(body)
                 customer = move(known)
                 snapshot = tx.customer_snapshot(customer_id)
-                derived = _encode(self._derive(catalog, customer, tx.now_ms))
+                derived = _encode(self._derive(catalog, customer, tx))
                 if customer == known and snapshot is not None and _same_sources(snapshot, derived):
                     continue
                 self._put_customer(tx, catalog, customer, None)
@@ -391,7 +392,7 @@ class Authority:
         if key is not None:
             check_id(key, "idempotency_key")
         used_key = key or new_id()
-        body = fingerprint(repr(command).encode(errors="replace"))
+        body = fingerprint(repr(canonical(command)).encode(errors="replace"))
 
         def work(tx: Tx) -> T:
             stored = tx.idempotency(operation, used_key)
@@ -444,15 +445,19 @@ class Authority:
             )
         return snapshot
 
-    def _derive(self, catalog: Catalog, customer: Customer, now_ms: int) -> CustomerSnapshot:
+    def _derive(self, catalog: Catalog, customer: Customer, tx: Tx) -> CustomerSnapshot:
         return derive_snapshot(
-            customer, product=catalog.products.get, latest_version=catalog.latest.get, as_of_ms=now_ms
+            customer,
+            product=catalog.products.get,
+            latest_version=catalog.latest.get,
+            as_of_ms=tx.now_ms,
+            sure_ms=tx.mark_ms,
         )
 
     def _put_customer(self, tx: Tx, catalog: Catalog, customer: Customer, heirs: dict[str, str] | None) -> None:
         raw = tx.customer_snapshot(customer.id)
         before = None if raw is None else _snapshot_decoder.decode(raw)
-        after = self._derive(catalog, customer, tx.now_ms)
+        after = self._derive(catalog, customer, tx)
         tx.put_customer_record(customer.id, _encode_record(customer).decode())
         tx.put_customer(customer.id, _encode(after))
         numbers.follow_sources(tx, catalog, customer.id, before, after, replaced=heirs)

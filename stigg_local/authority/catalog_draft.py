@@ -202,7 +202,7 @@ class Draft:
     def hint(self, word: object, known: Iterable[str]) -> str | None:
         """`did you mean …?`, where there is a nearest name."""
         name = self.nearest(word, known)
-        return None if name is None else f"did you mean `{name}`?"
+        return None if name is None else f"did you mean `{shown(name)}`?"
 
 
 def camel(field: str) -> str:

@@ -81,8 +81,8 @@ def count(
         before = tx.counter(customer_id, resource_id, feature.id, from_ms, to_ms)
         if before is None:
             before = fold_log(tx, feature, customer_id, resource_id, from_ms, to_ms) if is_late else 0
-            # Counters of windows that are over cost room and can be folded again from the log.
-            tx.delete_counters_before(customer_id, resource_id, feature.id, tx.now_ms)
+            # Counters of windows that are surely over cost room and can be folded again from the log.
+            tx.delete_counters_before(customer_id, resource_id, feature.id, tx.mark_ms)
         after = add(feature, before, behavior, value)
         tx.put_counter(customer_id, resource_id, feature.id, from_ms, to_ms, after)
         moved[from_ms, to_ms] = before, after
@@ -195,17 +195,13 @@ def _follow_counters(
     logs = tx.has_measurements(customer_id)
     if not logs:
         return
-    now_ms = tx.now_ms
     kept: dict[CounterKey, int] = {(row[0], row[1], row[2], row[3]): row[4] for row in tx.counters(customer_id)}
     counters: dict[CounterKey, int] = {}
     for resource_id, feature_id in logs:
         feature = catalog.features.get(feature_id)
         if feature is None:
             continue
-        old, new = (
-            set(counting_windows(catalog, snapshot, feature, resource_id=resource_id, at_ms=now_ms, now_ms=now_ms))
-            for snapshot in (before, after)
-        )
+        old, new = (_windows(tx, catalog, snapshot, feature, resource_id) for snapshot in (before, after))
         for from_ms, to_ms in new:
             key = resource_id, feature_id, from_ms, to_ms
             # A window that was kept up to now needs no fold; without a row nothing was reported in it.
@@ -216,6 +212,19 @@ def _follow_counters(
     if counters != kept:
         grants = tx.grants(customer_id)
         tx.rebuild_numbers(customer_id, [(*key, usage) for key, usage in counters.items()], grants)
+
+
+def _windows(
+    tx: Tx, catalog: Catalog, snapshot: CustomerSnapshot, feature: Feature, resource_id: str
+) -> set[tuple[int, int]]:
+    """The intervals that hold now; also those of the time that is sure, where the wall clock ran ahead of it."""
+    return {
+        window
+        for at_ms in {tx.now_ms, tx.mark_ms}
+        for window in counting_windows(
+            catalog, snapshot, feature, resource_id=resource_id, at_ms=at_ms, now_ms=tx.mark_ms
+        )
+    }
 
 
 def _follow_recurring(
@@ -263,14 +272,9 @@ def rebuild_from_logs(tx: Tx, catalog: Catalog, snapshot: CustomerSnapshot, cust
     counters: list[tuple[str, str, int, int, int]] = []
     for resource_id, feature_id in tx.has_measurements(customer_id):
         feature = catalog.features.get(feature_id)
-        for from_ms, to_ms in (
-            ()
-            if feature is None
-            else counting_windows(
-                catalog, snapshot, feature, resource_id=resource_id, at_ms=tx.now_ms, now_ms=tx.now_ms
-            )
-        ):
-            assert feature is not None
+        if feature is None:
+            continue
+        for from_ms, to_ms in _windows(tx, catalog, snapshot, feature, resource_id):
             usage = fold_log(tx, feature, customer_id, resource_id, from_ms, to_ms)
             counters.append((resource_id, feature_id, from_ms, to_ms, usage))
     grants = rebuild(_entry_decoder.decode(row.body) for row in tx.ledger(customer_id))

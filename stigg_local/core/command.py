@@ -5,6 +5,7 @@ What the ids stand for is checked by the rules, not here.
 """
 
 from collections.abc import Callable, Iterable, Mapping
+from decimal import Decimal
 from enum import StrEnum
 from itertools import islice
 from typing import Any
@@ -17,7 +18,7 @@ from stigg_local.core.ids import check_id, is_text, told
 from stigg_local.core.nearest import nearest
 from stigg_local.core.period import to_ms
 from stigg_local.core.promotional import GrantPromotional
-from stigg_local.core.quantity import shown
+from stigg_local.core.quantity import shown, to_decimal
 from stigg_local.core.subscription import ProvisionSubscription
 from stigg_local.core.words import (
     BillingPeriod,
@@ -130,6 +131,20 @@ def fields(value: object, known: Iterable[str], where: str, required: Iterable[s
         if found.get(name) is None:
             raise InvalidInput(f"{where} does not say `{name}`", code="InvalidArgumentError", hint=f"add `{name}`")
     return found
+
+
+def canonical(value: object) -> object:
+    """The same for the same arguments, in whatever order and spelling: 5 and 5.0, one key before or after another."""
+    if isinstance(value, msgspec.Struct):
+        return type(value).__name__, [(name, canonical(getattr(value, name))) for name in value.__struct_fields__]
+    if isinstance(value, Mapping):
+        return sorted((str(key), canonical(item)) for key, item in value.items())
+    if isinstance(value, list | tuple):
+        return [canonical(item) for item in value]
+    if isinstance(value, int | float | Decimal) and not isinstance(value, bool):
+        number = to_decimal(value, name="value")
+        return str(shown(number)) if abs(number) < 2**53 else format(number, "f")
+    return value
 
 
 def camel(name: str) -> str:

@@ -14,7 +14,7 @@ from msgspec.structs import replace
 from stigg_local.core.catalog import CreditEntitlement
 from stigg_local.core.customer import CustomerSnapshot, SubscriptionSource
 from stigg_local.core.period import FOREVER_MS, month_window
-from stigg_local.core.quantity import limit_to_raw, to_decimal
+from stigg_local.core.quantity import EXACT, limit_to_raw, to_decimal
 from stigg_local.core.sources import Catalog, contribution
 
 _CADENCE_MONTHS = {"MONTH": 1, "YEAR": 12}
@@ -313,16 +313,16 @@ def _amounts(catalog: Catalog, source: SubscriptionSource) -> dict[tuple[str, st
         package = catalog.packages.get((package_id, version))
         for entitlement in () if package is None else package.credits:
             key: tuple[str, str] = (entitlement.currency_id, entitlement.cadence)
-            amount = _amount(catalog, source, entitlement) * quantity
+            amount = EXACT.multiply(_amount(catalog, source, entitlement), quantity)
             if index == 0 and key in custom:
                 amount = Decimal(0)
             soft[key] = soft.get(key, False) or entitlement.has_soft_limit
             if index > 0 and entitlement.behavior == "Override":
                 overrides[key] = max(overrides.get(key, Decimal(0)), amount)
             else:
-                sums[key] = sums.get(key, Decimal(0)) + amount
+                sums[key] = EXACT.add(sums.get(key, Decimal(0)), amount)
     for key, amount in custom.items():
-        sums[key] = sums.get(key, Decimal(0)) + amount
+        sums[key] = EXACT.add(sums.get(key, Decimal(0)), amount)
     amounts = {
         key: (overrides.get(key, sums.get(key, Decimal(0))), soft.get(key, False)) for key in {**sums, **overrides}
     }
@@ -337,4 +337,4 @@ def _amount(catalog: Catalog, source: SubscriptionSource, entitlement: CreditEnt
     seats = None if feature is None else contribution(catalog, source, feature)
     if seats is None or seats.is_unlimited or seats.limit is None:
         return Decimal(0)
-    return amount * to_decimal(seats.limit, name="limit")
+    return EXACT.multiply(amount, to_decimal(seats.limit, name="limit"))

@@ -200,6 +200,7 @@ def derive_snapshot(
     product: Callable[[str], Product | None],
     latest_version: Callable[[str], int | None],
     as_of_ms: int,
+    sure_ms: int | None = None,
 ) -> CustomerSnapshot:
     """The snapshot of a record.
 
@@ -211,6 +212,8 @@ def derive_snapshot(
         product: Product by id; None for one that is gone.
         latest_version: Latest published version of a package id.
         as_of_ms: The time of the change that made this derivation necessary.
+        sure_ms: What ended by then is left out; earlier than `as_of_ms` where the wall clock cannot be believed, so
+            that nothing is lost when it goes back. Default: `as_of_ms`.
     """
     if customer.archived_ms is not None:
         return CustomerSnapshot(as_of_ms, True, customer.resource_ids, ())
@@ -228,8 +231,9 @@ def derive_snapshot(
         )
         for promotion in customer.promotional_entitlements
     ]
-    # What has ended before the change cannot answer any later question.
-    alive = tuple(source for source in sources if source.end_ms > as_of_ms and source.end_ms > source.start_ms)
+    # What has ended for sure cannot answer any later question.
+    gone_ms = as_of_ms if sure_ms is None else min(as_of_ms, sure_ms)
+    alive = tuple(source for source in sources if source.end_ms > gone_ms and source.end_ms > source.start_ms)
     return CustomerSnapshot(as_of_ms, False, customer.resource_ids, alive)
 
 

@@ -118,15 +118,11 @@ def month_window(anchor_ms: int, at_ms: int, step: int = 1) -> tuple[int, int, i
     first, day = anchor.year * 12 + anchor.month - 1, anchor.day
     n = (at.year * 12 + at.month - 1 - first) // step
     start = _boundary(first + n * step, day, rest)
-    # The calendar's months may count one too many, where the anchor's day is not reached yet.
-    while start > at_ms:
+    # The calendar's months count one too many where the anchor's day is not reached yet, and never one too few.
+    if start > at_ms:
         n -= 1
         start = _boundary(first + n * step, day, rest)
-    end = _boundary(first + (n + 1) * step, day, rest)
-    while end <= at_ms:
-        n, start = n + 1, end
-        end = _boundary(first + (n + 1) * step, day, rest)
-    return n, start, end
+    return n, start, _boundary(first + (n + 1) * step, day, rest)
 
 
 def anchor_of(period: str | None, configuration: str | None, start_ms: int) -> int:

@@ -1,9 +1,10 @@
 """Fixed-point quantities: users' numbers in, int64 in the unit's own scale inside, numbers out.
 
-Laws: from_raw(to_raw(x, s), s) == x for every x with at most s decimal digits; no binary float decides.
+Laws: from_raw(to_raw(x, s), s) == x for every x with at most s decimal digits; no binary float decides, and
+neither does the precision or a trap that the application set in its own decimal context.
 """
 
-from decimal import ROUND_HALF_UP, Decimal, InvalidOperation
+from decimal import ROUND_HALF_UP, Context, Decimal, DivisionByZero, InvalidOperation, Overflow
 
 from stigg_local.errors import InvalidInput
 
@@ -14,6 +15,9 @@ FLOAT_DIGITS_MAX = 307
 FLOAT_MAX = 1e308
 SCALE_MAX = 9
 SCALE_DEFAULT = 6
+
+# More digits than any number here has, the sum of the largest float and the smallest unit included.
+EXACT = Context(prec=999, rounding=ROUND_HALF_UP, traps=[InvalidOperation, DivisionByZero, Overflow])
 
 Number = int | float | Decimal
 
@@ -28,10 +32,8 @@ def to_decimal(value: object, *, name: str) -> Decimal:
     """
     if isinstance(value, bool) or not isinstance(value, int | float | Decimal):
         raise InvalidInput(f"{name} is `{_shown(value)}`, not a number", hint="pass an int, a float or a Decimal")
-    try:
-        number = Decimal(repr(value) if isinstance(value, float) else value)
-    except (InvalidOperation, ValueError):
-        raise InvalidInput(f"{name} is `{_shown(value)}`, not a number", hint="pass an int or a Decimal") from None
+    # Of a float's subclass, as NumPy has one, the number counts and not what it prints.
+    number = Decimal(float.__repr__(value) if isinstance(value, float) else value)
     if not number.is_finite():
         raise InvalidInput(f"{name} is `{_shown(value)}`, not a finite number", hint="pass a finite number")
     return number
@@ -55,7 +57,7 @@ def to_raw(value: object, scale: int, *, name: str = "value") -> int:
         number = to_decimal(value, name=name)
         if number.adjusted() > 40:
             raise _out_of_range(value, scale, name)
-        raw = int(number.scaleb(scale).to_integral_value(ROUND_HALF_UP))
+        raw = int(number.scaleb(scale, EXACT).to_integral_value(ROUND_HALF_UP, EXACT))
         if raw == 0 and number != 0:
             raise InvalidInput(
                 f"{name} is `{_shown(value)}`, which is zero at the scale of {scale} digits",
@@ -71,7 +73,7 @@ def limit_to_raw(value: object, scale: int, *, name: str = "limit") -> int:
     number = to_decimal(value, name=name)
     if number.adjusted() > 40:
         return RAW_MAX if number > 0 else -RAW_MAX
-    raw = int(number.scaleb(scale).to_integral_value(ROUND_HALF_UP))
+    raw = int(number.scaleb(scale, EXACT).to_integral_value(ROUND_HALF_UP, EXACT))
     return max(-RAW_MAX, min(RAW_MAX, raw))
 
 
@@ -90,8 +92,8 @@ def shown(value: object, *, name: str = "value") -> int | float:
     number = to_decimal(value, name=name)
     if number.adjusted() > FLOAT_DIGITS_MAX:
         raise _out_of_range(value, 0, name)
-    is_whole = number.adjusted() <= RAW_DIGITS and number == number.to_integral_value()
-    return int(number) if is_whole and abs(number) <= RAW_MAX else float(number)
+    is_whole = number.adjusted() <= RAW_DIGITS and number == number.to_integral_value(context=EXACT)
+    return int(number) if is_whole and -RAW_MAX <= number <= RAW_MAX else float(number)
 
 
 def json_number(value: Number) -> int | float:
@@ -99,7 +101,11 @@ def json_number(value: Number) -> int | float:
     if isinstance(value, int) and abs(value) <= RAW_MAX:
         return value
     number = Decimal(value)
-    if number.adjusted() <= RAW_DIGITS and number == number.to_integral_value() and abs(number) <= RAW_MAX:
+    if (
+        number.adjusted() <= RAW_DIGITS
+        and number == number.to_integral_value(context=EXACT)
+        and -RAW_MAX <= number <= RAW_MAX
+    ):
         return int(number)
     if number.adjusted() > FLOAT_DIGITS_MAX:
         return FLOAT_MAX if number > 0 else -FLOAT_MAX
@@ -123,13 +129,13 @@ def clamp(raw: int) -> int:
 
 def multiply(value: Decimal, factor: Decimal, scale: int) -> int:
     """The product in fixed point, rounded half-up once."""
-    product = (value * factor).scaleb(scale).to_integral_value(ROUND_HALF_UP)
+    product = EXACT.multiply(value, factor).scaleb(scale, EXACT).to_integral_value(ROUND_HALF_UP, EXACT)
     return clamp(int(product))
 
 
 def raw_to_decimal(raw: int, scale: int) -> Decimal:
     """The exact decimal of a fixed-point number."""
-    return Decimal(raw).scaleb(-scale)
+    return Decimal(raw).scaleb(-scale, EXACT)
 
 
 def _out_of_range(value: object, scale: int, name: str) -> InvalidInput:

@@ -22,7 +22,7 @@ from stigg_local.core.catalog import (
 from stigg_local.core.catalog import Record as CatalogRecord
 from stigg_local.core.customer import PackageRef, PromotionalSource, Source, SubscriptionSource
 from stigg_local.core.period import RESET_RANK
-from stigg_local.core.quantity import POWERS, RAW_MAX, clamp, limit_to_raw, shown
+from stigg_local.core.quantity import EXACT, POWERS, RAW_MAX, clamp, limit_to_raw, shown
 
 INTERNED_MAX = 20_000
 
@@ -270,7 +270,7 @@ def _combine(
         return _contribution(
             feature,
             is_granted=is_granted,
-            limit=None if unlimited else _number(_times(winner[0].limit, winner[1])),
+            limit=None if unlimited else shown(_times(winner[0].limit, winner[1])),
             is_unlimited=unlimited,
             has_soft_limit=winner[0].has_soft_limit,
             reset=plan or winner[0],
@@ -285,14 +285,17 @@ def _combine(
         unlimited |= (committed is None if custom else plan.is_unlimited and not is_committed) or (
             pays_as_it_goes and plan.limit is None and not is_committed
         )
-    total = base + sum((_times(item.limit, quantity) for item, quantity in increments if item.is_granted), Decimal(0))
+    total = base
+    for item, quantity in increments:
+        if item.is_granted:
+            total = EXACT.add(total, _times(item.limit, quantity))
     rate = next((item.credit_rate for item in contributors if item.credit_rate is not None), None)
     if plan is not None and plan.credit_rate is not None:
         rate = plan.credit_rate
     return _contribution(
         feature,
         is_granted=is_granted,
-        limit=None if unlimited else _number(total),
+        limit=None if unlimited else shown(total),
         is_unlimited=unlimited,
         has_soft_limit=plan_soft or any(item.has_soft_limit for item, _ in increments),
         reset=plan or contributors[0],
@@ -353,11 +356,9 @@ def transformed(raw: int, feature: Feature) -> int | None:
 
 
 def _times(limit: Number | None, quantity: int) -> Decimal:
-    return Decimal(0) if limit is None else Decimal(repr(limit) if isinstance(limit, float) else limit) * quantity
-
-
-def _number(value: Decimal) -> Number:
-    return int(value) if value == value.to_integral_value() else float(value)
+    if limit is None:
+        return Decimal(0)
+    return EXACT.multiply(Decimal(repr(limit) if isinstance(limit, float) else limit), quantity)
 
 
 def _values(entitlement: PackageEntitlement, feature: Feature) -> frozenset[str]:

@@ -25,7 +25,7 @@ class HighWater:
 
     def now_ms(self) -> int:
         """The effective time, epoch milliseconds UTC."""
-        wall = int(self._time() * 1000 + 1e-6)
+        wall = int(self._time() * 1000 + 0.001)
         if wall <= self.mark_ms:
             if self.is_suspect:
                 self._examine(wall)

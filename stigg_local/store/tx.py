@@ -70,13 +70,17 @@ class Tx:
         environment: First column of every key.
         seq: Number of this transaction when it writes, of the last one when it only reads.
         now_ms: The effective time, fixed once for the whole transaction.
+        mark_ms: Up to here time has surely passed; before `now_ms` where the wall clock cannot be believed.
     """
 
-    def __init__(self, cursor: apsw.Cursor, environment: str, *, seq: int, now_ms: int) -> None:
+    def __init__(
+        self, cursor: apsw.Cursor, environment: str, *, seq: int, now_ms: int, mark_ms: int | None = None
+    ) -> None:
         self._cursor = cursor
         self.environment = environment
         self.seq = seq
         self.now_ms = now_ms
+        self.mark_ms = now_ms if mark_ms is None else mark_ms
         self.has_written = False
         self.touched_slots: set[int] = set()
         self.catalog_touched = False

@@ -168,7 +168,8 @@ class Writer:
         position = read_or_rebuild_position(run, site.generation, site.mark)
         site.high_water.raise_to(position.high_water_ms)
         seq = position.seq + 1
-        tx = Tx(cursor, self._environment, seq=seq, now_ms=site.high_water.now_ms())
+        now_ms = site.high_water.now_ms()
+        tx = Tx(cursor, self._environment, seq=seq, now_ms=now_ms, mark_ms=site.high_water.mark_ms)
         outcomes = [self._run_member(cursor, tx, member, len(batch) > 1) for member in batch]
         if not tx.has_written:
             cursor.execute("ROLLBACK")

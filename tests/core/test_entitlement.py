@@ -66,7 +66,7 @@ def test_an_answer_holds_until_it_says(life: list[Step], parts: list[float]) -> 
         (customer, item, site) for customer in CUSTOMERS for item in (*FEATURES, CURRENCY) for site in (None, SITES[0])
     ]
     asked = {question: level.ask(None, *question[:2], resource_id=question[2]) for question in questions}
-    for question, answer in asked.items():
+    for answer in asked.values():
         until = answer.valid_until_ms
         assert until is not None
         assert until > now_ms
@@ -77,13 +77,6 @@ def test_an_answer_holds_until_it_says(life: list[Step], parts: list[float]) -> 
         for question, answer in asked.items():
             later = level.ask(None, *question[:2], resource_id=question[2])
             assert timeless(answer) == timeless(later), question
-    for question, answer in asked.items():
-        until = answer.valid_until_ms or FOREVER_MS
-        if now_ms + 2000 * DAY_MS > until > round(clock.time() * 1000):
-            clock.set(f"{answer.valid_until:%Y-%m-%dT%H:%M:%S}.{until % 1000:03d}Z")
-            clock.advance(milliseconds=-0)
-            assert round(clock.time() * 1000) == until
-            break
 
 
 @st.composite

@@ -1,6 +1,7 @@
 """Fixed-point quantities: exact both ways, and refused where they would not be."""
 
 from decimal import Decimal, localcontext
+from typing import Any
 
 import pytest
 from hypothesis import assume, given
@@ -9,8 +10,10 @@ from hypothesis import strategies as st
 from stigg_local.core.quantity import (
     RAW_MAX,
     SCALE_MAX,
+    check_range,
     clamp,
     from_raw,
+    json_number,
     limit_to_raw,
     multiply,
     raw_to_decimal,
@@ -90,3 +93,41 @@ def test_a_product_is_rounded_once(units: int, rate: Decimal, scale: int) -> Non
     power = 10**scale
     expected = (2 * exact * power + 10**4) // (2 * 10**4)
     assert min(expected, RAW_MAX) == multiply(Decimal(units), rate, scale)
+
+
+class Printed(float):
+    """A float that prints otherwise, as those of NumPy do."""
+
+    def __repr__(self) -> str:
+        return "printed.float(1.5)"
+
+
+def test_a_float_counts_by_its_number() -> None:
+    """Whatever its class prints."""
+    assert 1_500_000 == to_raw(Printed(1.5), 6)
+
+
+@pytest.mark.parametrize(
+    ("number", "expected"),
+    [
+        (7, 7),
+        (Decimal("7.0"), 7),
+        (7.5, 7.5),
+        (10**30, 1e30),
+        (Decimal("1E+400"), 1e308),
+        (-(10**400), -1e308),
+    ],
+)
+def test_json_gets_the_nearest_number_that_it_holds(number: Any, expected: float) -> None:
+    """An int beyond int64 would be cut off by many readers."""
+    found = json_number(number)
+    assert (expected, type(expected)) == (found, type(found))
+
+
+def test_numbers_far_out_of_range_are_refused_at_once() -> None:
+    """Whatever their type and length; one of thousands of digits is not written out."""
+    check_range(RAW_MAX, name="value")
+    for check in (check_range, shown):
+        with pytest.raises(InvalidInput, match="a number of about 6020 digits"):
+            check(10**6020, name="value")
+    assert 1e30 == shown(10**30)

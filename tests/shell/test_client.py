@@ -548,3 +548,10 @@ def test_a_backup_put_in_place_under_a_running_client_is_followed(data_dir: Path
         assert result is not None
         assert 2 == result.current_usage
         assert str(client.status().version).startswith("2:")
+
+
+def test_the_deprecated_name_of_the_credit_getter_warns_and_answers(data_dir: Path) -> None:
+    with opened(data_dir) as client:
+        with pytest.warns(DeprecationWarning, match="get_credit_entitlement"):
+            old = client.get_credit_balance("customer-1", "currency-tokens")
+        assert client.get_credit_entitlement("customer-1", "currency-tokens") == old
