@@ -113,7 +113,6 @@ class Stigg(Getters):
                 )
                 self._memo = self._embedded.replica.memo
                 self._generation = self._embedded.store.generation
-                self._embedded.on_replaced = self._rebind
         except BaseException:
             if self._fallback_file is not None:
                 self._fallback_file.close()
@@ -471,11 +470,6 @@ class Stigg(Getters):
     def _entitlements_changed(self, customer_id: str) -> None:
         if self._listeners.has("entitlementsUpdated"):
             self._listeners.entitlements_updated(customer_id, self.get_entitlements(customer_id))
-
-    def _rebind(self) -> None:
-        """The store put another generation mapping in place, as a forked child does."""
-        if self._embedded is not None and not self._closed:
-            self._generation = self._embedded.store.generation
 
 
 def _path(value: object, name: str) -> str:

@@ -5,7 +5,7 @@ the temporary directory of a client without `data_dir`.
 """
 
 import os
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
 from msgspec import Struct
@@ -76,7 +76,6 @@ class Embedded:
         self._catalog_error: StoreError | None = None
         self._warned: set[str] = set()
         self._authority = None
-        self.on_replaced: Callable[[], None] = lambda: None
         try:
             self._open(catalog, environment, clock, memory_limit_bytes or MEMORY_LIMIT_BYTES)
         except BaseException:

