@@ -141,7 +141,7 @@ def _write_customer(authority: Authority, tx: Tx, index: int) -> None:
     )
     tx.put_subscription_owner(made.subscription.id, owner)
     authority._put_customer(tx, catalog, made.customer, None)
-    snapshot = authority._derive(catalog, made.customer, tx.now_ms)
+    snapshot = authority._derive(catalog, made.customer, tx)
     if index % ACTIVE_EACH == 0:
         for metered in METERED[:2]:
             feature = catalog.features[metered]
