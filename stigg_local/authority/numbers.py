@@ -185,7 +185,7 @@ def follow_sources(
     if before is not None:
         settle(tx, catalog, before, customer_id)
         _follow_counters(tx, catalog, customer_id, before, after)
-    _follow_recurring(tx, catalog, customer_id, after, replaced or {})
+    _follow_recurring(tx, catalog, customer_id, before, after, replaced or {})
     settle(tx, catalog, after, customer_id)
 
 
@@ -228,16 +228,23 @@ def _windows(
 
 
 def _follow_recurring(
-    tx: Tx, catalog: Catalog, customer_id: str, snapshot: CustomerSnapshot, replaced: dict[str, str]
+    tx: Tx,
+    catalog: Catalog,
+    customer_id: str,
+    before: CustomerSnapshot | None,
+    after: CustomerSnapshot,
+    replaced: dict[str, str],
 ) -> None:
+    """Store what computing from the new sources would no longer give: the most issued, and what moves to an heir.
+
+    A recurring grant that is whole needs no row: whoever reads computes it.
+    """
     stored = {grant.id: grant for grant in load_grants(tx, customer_id)}
-    fresh: list[Grant] = []
-    for resource_id in ("", *snapshot.resource_ids):
-        fresh += recurring_grants(catalog, snapshot, resource_id=resource_id, currency_id=None, at_ms=tx.now_ms)[0]
+    prior, fresh = (_recurring(tx, catalog, snapshot) for snapshot in (before, after))
     # Credits that a running subscription gave stay for their period, also where it gives no more of them.
     alive = {
         source.subscription_id
-        for source in snapshot.sources
+        for source in after.sources
         if isinstance(source, SubscriptionSource) and source.start_ms <= tx.now_ms < source.end_ms
     }
     consumed: dict[tuple[str, str, str], int] = {}
@@ -249,13 +256,28 @@ def _follow_recurring(
         if heir is not None:
             key = heir, grant.currency_id, _cadence(grant)
             consumed[key] = consumed.get(key, 0) + grant.consumed
-    for grant in fresh:
+    for grant in prior.values():
         known = stored.get(grant.id)
-        if known is None:
-            moved = min(grant.amount, consumed.get((grant.source, grant.currency_id, _cadence(grant)), 0))
+        issued = 0 if known is None else known.amount
+        most = max(issued, grant.amount)
+        given = fresh[grant.id].amount if grant.id in fresh else 0
+        if grant.source in alive and given < most and issued < most:
+            put_grant(tx, customer_id, replace(known or grant, amount=most), GRANTED, most - issued)
+    for grant in fresh.values():
+        moved = min(grant.amount, consumed.get((grant.source, grant.currency_id, _cadence(grant)), 0))
+        if moved and grant.id not in stored:
             put_grant(tx, customer_id, replace(grant, consumed=moved), GRANTED, grant.amount)
-        elif grant.amount > known.amount:
-            put_grant(tx, customer_id, replace(known, amount=grant.amount), GRANTED, grant.amount - known.amount)
+
+
+def _recurring(tx: Tx, catalog: Catalog, snapshot: CustomerSnapshot | None) -> dict[str, Grant]:
+    """The recurring grants that a snapshot gives now, in all its wallets, by id."""
+    found: dict[str, Grant] = {}
+    if snapshot is None:
+        return found
+    for resource_id in ("", *snapshot.resource_ids):
+        grants, _, _ = recurring_grants(catalog, snapshot, resource_id=resource_id, currency_id=None, at_ms=tx.now_ms)
+        found |= {grant.id: grant for grant in grants}
+    return found
 
 
 def _cadence(grant: Grant) -> str:

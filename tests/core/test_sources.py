@@ -53,6 +53,7 @@ def test_a_fractional_limit_admits_whole_units() -> None:
         ({"usage_limit": 1000}, [({"is_unlimited": True, "behavior": "Override"}, 1)], (None, True, False)),
         ({"usage_limit": 10}, [({"is_unlimited": True}, 1)], (None, True, False)),
         ({"usage_limit": 10, "is_granted": False}, [({"usage_limit": 5}, 1)], (5, False, False)),
+        ({"usage_limit": 10}, [({"usage_limit": 5, "is_granted": False}, 1)], (10, False, False)),
         ({"usage_limit": 0.5}, [({"usage_limit": 0.25}, 2)], (1, False, False)),
     ],
 )
