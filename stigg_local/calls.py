@@ -6,7 +6,7 @@ from typing import Any
 from stigg_local.authority.authority import GrantCredits, ProvisionCustomer, ReportUsage
 from stigg_local.core import command as shape
 from stigg_local.core.command import check_text
-from stigg_local.core.ids import Unset, check_id, is_text, told
+from stigg_local.core.ids import Unset, check_id, is_text, plain, told
 from stigg_local.core.period import to_ms
 from stigg_local.core.quantity import check_range, to_decimal
 from stigg_local.core.result import ReportUsageResult
@@ -157,4 +157,4 @@ def _dimensions(value: object) -> dict[str, str | int | float | bool] | None:
                 code="InvalidArgumentError",
                 hint="names are text; values are text, numbers or booleans",
             )
-    return dict(value)
+    return {plain(name): plain(item) if isinstance(item, str) else item for name, item in value.items()}

@@ -321,7 +321,7 @@ class Stigg(Getters):
         """
         from stigg_local.core import command as shape
 
-        check_id(customer_id, "customer_id")
+        customer_id = check_id(customer_id, "customer_id")
         grants = shape.promotional_grants(entitlements)
         authority = self._authority("grant_promotional_entitlements").authority
         made = authority.grant_promotional_entitlements(customer_id, grants, key=idempotency_key)

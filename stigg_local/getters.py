@@ -25,7 +25,7 @@ from stigg_local.core.answer import (
 )
 from stigg_local.core.entitlement import answer_request
 from stigg_local.core.fallback import Fallback, Fallbacks, fallback_answer, parse_fallback
-from stigg_local.core.ids import is_text, told
+from stigg_local.core.ids import is_text, plain, told
 from stigg_local.core.quantity import to_decimal
 from stigg_local.core.words import AccessDeniedReason
 from stigg_local.errors import ClientClosed, InvalidInput, StoreError
@@ -262,7 +262,7 @@ class Getters:
             include_credits: Add the credit entitlements.
         """
         self._check_open()
-        self._check_ids(customer_id, "feature", resource_id)
+        customer_id, _, resource_id = self._checked_ids(customer_id, "feature", resource_id)
         if self._embedded is not None:
             try:
                 return self._embedded.replica.state(
@@ -284,7 +284,7 @@ class Getters:
     def reload_entitlements(self, customer_id: str, resource_id: str | None = None) -> None:
         """Drop what is held in memory of the customer, so that the next read reads the file. Offline: nothing."""
         self._check_open()
-        self._check_ids(customer_id, "feature", resource_id)
+        customer_id, _, resource_id = self._checked_ids(customer_id, "feature", resource_id)
         if self._embedded is not None:
             self._embedded.replica.drop(customer_id)
 
@@ -302,7 +302,7 @@ class Getters:
     ) -> Entitlement:
         """The answer where the memo has none, or none for this request."""
         self._check_open()
-        self._check_ids(customer_id, feature_id, resource_id)
+        customer_id, feature_id, resource_id = self._checked_ids(customer_id, feature_id, resource_id)
         values = () if requested_values == () else _values(requested_values)
         reason: AccessDeniedReason | None = None
         if self._embedded is not None:
@@ -332,6 +332,7 @@ class Getters:
             requested_usage=requested_usage,
             requested_values=values,
             reason=reason,
+            item_id=feature_id,
         )
 
     def _configured(self, kind: str | None, feature_id: str) -> Fallback | None:
@@ -365,6 +366,7 @@ class Getters:
                     requested_usage=0,
                     requested_values=(),
                     reason=None,
+                    item_id=key,
                 )
             )
         granted = tuple(answer for answer in answers if answer.has_access)
@@ -374,17 +376,22 @@ class Getters:
         if self._closed:
             raise ClientClosed("the client is closed", hint="make a new one")
 
-    def _check_ids(self, customer_id: object, feature_id: object, resource_id: object) -> None:
+    def _checked_ids(
+        self, customer_id: object, feature_id: object, resource_id: object
+    ) -> tuple[str, str, str | None]:
         if isinstance(customer_id, str) and isinstance(feature_id, str) and isinstance(resource_id, str | None):
-            return
-        named = (("customer_id", customer_id), ("feature_id", feature_id), ("resource_id", resource_id))
-        for name, value in named:
-            if not isinstance(value, str) and not (value is None and name == "resource_id"):
-                raise InvalidInput(
-                    f"{name} is `{told(value)}`, which is {type(value).__name__} and not text",
-                    code="InvalidArgumentError",
-                    hint="pass the id as a str",
-                )
+            return plain(customer_id), plain(feature_id), None if resource_id is None else plain(resource_id)
+        named = (
+            ("customer_id", customer_id),
+            ("feature_id", feature_id),
+            ("resource_id", "" if resource_id is None else resource_id),
+        )
+        name, value = next((name, value) for name, value in named if not isinstance(value, str))
+        raise InvalidInput(
+            f"{name} is `{told(value)}`, which is {type(value).__name__} and not text",
+            code="InvalidArgumentError",
+            hint="pass the id as a str",
+        )
 
 
 def _resource(resource_id: str | None) -> str:
@@ -403,4 +410,4 @@ def _values(requested: object) -> tuple[str, ...]:
         raise InvalidInput(f"requested_values has more than {VALUES_MAX} values", code="InvalidArgumentError")
     if not all(is_text(value) for value in values):
         raise InvalidInput("requested_values holds something that is not text", code="InvalidArgumentError")
-    return values
+    return tuple(plain(value) for value in values)

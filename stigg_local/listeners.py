@@ -42,8 +42,8 @@ class Listeners:
         Raises:
             InvalidInput: An unknown event, or something that cannot be called.
         """
-        if event not in EVENTS:
-            near = nearest(str(event), EVENTS)
+        if told(event) not in EVENTS:
+            near = nearest(told(event), EVENTS)
             raise InvalidInput(
                 f"there is no event `{told(event)}`",
                 hint=f"did you mean `{near}`" if near else f"one of {', '.join(EVENTS)}",

@@ -389,9 +389,7 @@ class Authority:
 
         Where the customer's rows are damaged, they are rebuilt and the command is run again.
         """
-        if key is not None:
-            check_id(key, "idempotency_key")
-        used_key = key or new_id()
+        used_key = new_id() if key is None else check_id(key, "idempotency_key")
         body = fingerprint(repr(canonical(command)).encode(errors="replace"))
 
         def work(tx: Tx) -> T:

@@ -235,9 +235,10 @@ def _follow_recurring(
     after: CustomerSnapshot,
     replaced: dict[str, str],
 ) -> None:
-    """Store what computing from the new sources would no longer give: the most issued, and what moves to an heir.
+    """Store what computing from the new sources would no longer give.
 
-    A recurring grant that is whole needs no row: whoever reads computes it.
+    That is the most issued in the period, the last period of what ends now (a late event may still burn it), and
+    what moves to an heir. A recurring grant that is whole needs no row: whoever reads computes it.
     """
     stored = {grant.id: grant for grant in load_grants(tx, customer_id)}
     prior, fresh = (_recurring(tx, catalog, snapshot) for snapshot in (before, after))
@@ -263,6 +264,8 @@ def _follow_recurring(
         given = fresh[grant.id].amount if grant.id in fresh else 0
         if grant.source in alive and given < most and issued < most:
             put_grant(tx, customer_id, replace(known or grant, amount=most), GRANTED, most - issued)
+        elif grant.source not in alive and known is None and grant.effective_ms < tx.now_ms:
+            put_grant(tx, customer_id, replace(grant, expire_ms=tx.now_ms), GRANTED, grant.amount)
     for grant in fresh.values():
         moved = min(grant.amount, consumed.get((grant.source, grant.currency_id, _cadence(grant)), 0))
         if moved and grant.id not in stored:

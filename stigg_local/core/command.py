@@ -14,7 +14,7 @@ import msgspec
 
 from stigg_local.core.catalog import PackageEntitlement
 from stigg_local.core.customer import CustomCredit, CustomFeature
-from stigg_local.core.ids import check_id, is_text, told
+from stigg_local.core.ids import check_id, is_text, plain, told
 from stigg_local.core.nearest import nearest
 from stigg_local.core.period import to_ms
 from stigg_local.core.promotional import GrantPromotional
@@ -41,10 +41,11 @@ def check_word(value: object, words: type[StrEnum], name: str) -> str:
         InvalidInput: Another word; the hint names the nearest.
     """
     try:
-        return str(words(value).value)  # type: ignore[arg-type]
+        # An enumeration that is asked for anything else would write it out, however long or deep it is.
+        return str(words(value if isinstance(value, str) else "").value)
     except ValueError:
         known = [member.value for member in words]
-        near = nearest(str(value), known)
+        near = nearest(told(value), known)
         raise InvalidInput(
             f"{name} is `{told(value)}`",
             code="InvalidArgumentError",
@@ -58,7 +59,7 @@ def check_text(value: object, name: str) -> str | None:
         return None
     if not isinstance(value, str) or not is_text(value) or "\0" in value:
         raise InvalidInput(f"{name} is `{told(value)}`, not text", code="InvalidArgumentError")
-    return value
+    return plain(value)
 
 
 def check_bool(value: object, name: str) -> bool:
@@ -82,7 +83,7 @@ def check_metadata(value: object, name: str = "metadata") -> dict[str, str] | No
         )
     if not isinstance(value, Mapping) or not all(is_text(key) and is_text(item) for key, item in value.items()):
         raise InvalidInput(f"{name} is not a mapping of text to text", code="InvalidMetadataError")
-    return dict(value)
+    return {plain(key): plain(item) for key, item in value.items()}
 
 
 def check_count(value: object, name: str) -> int:

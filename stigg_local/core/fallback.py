@@ -23,7 +23,7 @@ from stigg_local.core.answer import (
     MeteredEntitlement,
     NumericEntitlement,
 )
-from stigg_local.core.ids import told
+from stigg_local.core.ids import plain, told
 from stigg_local.core.nearest import nearest
 from stigg_local.core.quantity import shown, to_decimal
 from stigg_local.core.sources import CurrencyRef, FeatureRef
@@ -101,7 +101,13 @@ def parse_fallbacks(values: Mapping[str, object] | None, *, where: str) -> dict[
         return {}
     if not isinstance(values, Mapping):
         raise InvalidInput(f"{where} is `{told(values)}`, not a mapping", hint="map ids to fallback values")
-    return {str(key): parse_fallback(value, where=f"{where}[{key}]") for key, value in values.items()}
+    return {_text(key, where): parse_fallback(value, where=f"{where}[{key}]") for key, value in values.items()}
+
+
+def _text(key: object, where: str) -> str:
+    if not isinstance(key, str):
+        raise InvalidInput(f"{where} has the key `{told(key)}`, not text", hint="map ids to fallback values")
+    return plain(key)
 
 
 def _checked(attribute: str, item: object, where: str) -> object:
@@ -116,7 +122,7 @@ def _checked(attribute: str, item: object, where: str) -> object:
             raise InvalidInput(f"{where} is `{told(item)}`, not a list of values")
         if not all(isinstance(value, str) for value in item):
             raise InvalidInput(f"{where} holds something that is not text")
-        return tuple(item)
+        return tuple(plain(value) for value in item)
     return None if item is None else shown(item, name=where)
 
 
@@ -129,6 +135,7 @@ def fallback_answer(
     requested_usage: Any,
     requested_values: tuple[str, ...],
     reason: AccessDeniedReason | None,
+    item_id: str = "",
 ) -> Entitlement:
     """The answer from a fallback value, or the denial where there is none.
 
@@ -140,8 +147,14 @@ def fallback_answer(
         requested_usage: Echoed, and compared with the fallback's limit.
         requested_values: Echoed, and compared with the fallback's values.
         reason: An authoritative reason that stays also where the fallback grants, as `FeatureNotFound` does.
+        item_id: What was asked for; where nothing else is known of it, a fallback's answer names it all the same.
     """
     kind = kind or _inferred(fallback)
+    if item_id and fallback is not None and feature is None and currency is None:
+        if kind == CREDIT:
+            currency = CurrencyRef(item_id, None, None)
+        else:
+            feature = _inferred_ref(item_id, kind)
     has_access, denied = _decide(fallback, kind, requested_usage, requested_values)
     if reason is None and not has_access:
         reason = denied
@@ -164,10 +177,8 @@ def fallback_answer(
             return EnumEntitlement(*head, given.enum_values or (), requested_values)
         case "CREDIT":
             consumed = given.total_consumed or 0
-            balance = given.current_balance
             granted = given.total_granted
-            if balance is None:
-                balance = 0 if granted is None else granted - consumed
+            balance = _balance(given) or 0
             return CreditEntitlement(
                 *head,
                 balance,
@@ -182,6 +193,21 @@ def fallback_answer(
 
 def _limit(fallback: Fallback) -> int | float | None:
     return fallback.value if fallback.usage_limit is None else fallback.usage_limit
+
+
+def _balance(fallback: Fallback) -> int | float | None:
+    """The credits that a value stands for, however it says so; None where it does not limit them."""
+    if fallback.current_balance is not None:
+        return fallback.current_balance
+    if fallback.total_granted is not None:
+        return fallback.total_granted - (fallback.total_consumed or 0)
+    return _limit(fallback)
+
+
+def _inferred_ref(feature_id: str, kind: str) -> FeatureRef:
+    """The feature as far as the type of a fallback value tells."""
+    feature_type = {BOOLEAN: "Boolean", ENUM: "Enum"}.get(kind, "Numeric")
+    return FeatureRef(feature_id, feature_type, "Incremental" if kind == METERED else "None", "", "", kind == METERED)
 
 
 def _inferred(fallback: Fallback | None) -> str:
@@ -203,9 +229,10 @@ def _decide(
         limit = _limit(fallback)
         if limit is not None and to_decimal(requested_usage, name="requested_usage") > to_decimal(limit, name="limit"):
             return False, AccessDeniedReason.RequestedUsageExceedsLimit
-    if kind == CREDIT and not fallback.has_soft_limit and fallback.current_balance is not None:
+    credits = _balance(fallback) if kind == CREDIT and not fallback.has_soft_limit else None
+    if credits is not None and not fallback.is_unlimited:
         wanted = to_decimal(requested_usage, name="requested_usage")
-        balance = to_decimal(fallback.current_balance, name="current_balance")
+        balance = to_decimal(credits, name="current_balance")
         if (wanted > balance) if wanted > 0 else (balance <= 0):
             return False, AccessDeniedReason.InsufficientCredits
     if kind == ENUM and fallback.enum_values is not None and not set(requested_values) <= set(fallback.enum_values):

@@ -52,6 +52,11 @@ def is_text(value: object) -> bool:
     return True
 
 
+def plain(value: str) -> str:
+    """The text itself: of a subclass, as an enumeration's member is one, only what it says."""
+    return value if type(value) is str else str.__str__(value)
+
+
 def check_id(value: object, name: str) -> str:
     """An id as it is.
 
@@ -59,7 +64,7 @@ def check_id(value: object, name: str) -> str:
         InvalidInput: Not text, empty, longer than 255 characters, or with a character that does not print.
     """
     if isinstance(value, str) and is_id(value):
-        return str(value)
+        return plain(value)
     what = "not text"
     if isinstance(value, str):
         what = "empty" if not value else "too long" if len(value) > ID_LENGTH_MAX else "not printable"

@@ -99,7 +99,7 @@ def shown(value: object, *, name: str = "value") -> int | float:
 def json_number(value: Number) -> int | float:
     """The nearest number that JSON readers take: an int within int64, else a float."""
     if isinstance(value, int) and abs(value) <= RAW_MAX:
-        return value
+        return int(value)
     number = Decimal(value)
     if (
         number.adjusted() <= RAW_DIGITS

@@ -276,6 +276,9 @@ class Replica:
                 return
             if customer_id != keep:
                 self._forget(customer_id)
+        if self._bytes > self._limit:
+            # One customer alone is over the bound, as after questions about any number of resources.
+            self._forget(keep)
 
     def _deadline(self, valid_until_ms: int, now_ms: int) -> float | None:
         """The wall time at which an answer must be derived again."""

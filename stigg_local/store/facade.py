@@ -25,7 +25,13 @@ def migrate(connection: apsw.Connection) -> None:
         database.execute(f"PRAGMA application_id = {APPLICATION_ID}")
         database.execute(f"PRAGMA user_version = {USER_VERSION}")
 
-    migrations.apply(Database(cast(Any, Facade(connection)), execute_plugins=False))
+    try:
+        migrations.apply(Database(cast(Any, Facade(connection)), execute_plugins=False))
+    except OperationalError as error:
+        # What happened to the file is apsw's word, which the store knows how to tell.
+        if isinstance(error.__cause__, apsw.Error):
+            raise error.__cause__ from None
+        raise
 
 
 class Facade:

@@ -264,6 +264,8 @@ class Store:
         if self._keeper is None:
             self._ensure_keeper()
         result: T = self._commit.write(Member(fn, operation, key, durability))
+        if self.upkeep.is_failing:
+            self.upkeep.note_written()
         return result
 
     def confirm_clock(self) -> None:

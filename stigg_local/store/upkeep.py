@@ -52,6 +52,7 @@ class Upkeep:
         self.ticks: list[Callable[[], dict[str, Any] | None]] = []
         self._errors: dict[str, str] = {}
         self._storage = "ok"
+        self.is_failing = False
         self.reset()
 
     def reset(self) -> None:
@@ -145,6 +146,14 @@ class Upkeep:
         elif isinstance(error, apsw.ReadOnlyError):
             self._storage = "readonly"
         self._errors["sqlite"] = f"{type(error).__name__}: {error}"
+        self.is_failing = True
+
+    def note_written(self) -> None:
+        """A commit went well after a failure: what was wrong is over, a damaged file apart."""
+        self.is_failing = False
+        if self._storage != "corrupt":
+            self._storage = "ok"
+            self._errors.pop("sqlite", None)
 
     def status(self) -> dict[str, Any]:
         """Plain values about the file and this process's part in it."""

@@ -332,9 +332,10 @@ class CoreLevel:
     # ------------------------------------------------------------------ credits
 
     def _put(self, held: Held, record: Customer, heirs: dict[str, str]) -> None:
-        """Take the record; recurring grants of what is over end, those of what goes on are there from now on."""
+        """Take the record; recurring grants of what is over end, and what was issued stays issued."""
         self._pass_time(held)
         now_ms = self._now_ms
+        prior = self._recurring(held, now_ms)
         held.record = record
         held.snapshot = self._derive(record)
         running = {
@@ -349,13 +350,21 @@ class CoreLevel:
                 if grant.source in heirs:
                     key = heirs[grant.source], grant.currency_id, grant.id.split(":")[-2]
                     inherited[key] = inherited.get(key, 0) + grant.consumed
-        for grant in self._recurring(held, now_ms):
-            old = next((item for item in held.grants if item.id == grant.id), None)
-            if old is None:
-                moved = inherited.get((grant.source, grant.currency_id, grant.id.split(":")[-2]), 0)
+        fresh = {grant.id: grant for grant in self._recurring(held, now_ms)}
+        known = {grant.id: grant for grant in held.grants}
+        for grant in prior:
+            if grant.source not in running:
+                if grant.id not in known and grant.effective_ms < now_ms:
+                    held.grants.append(replace(grant, expire_ms=now_ms))
+            elif grant.id not in known:
+                if grant.id not in fresh or fresh[grant.id].amount < grant.amount:
+                    held.grants.append(grant)
+            elif known[grant.id].amount < grant.amount:
+                _replace(held, replace(known[grant.id], amount=grant.amount))
+        for grant in fresh.values():
+            moved = inherited.get((grant.source, grant.currency_id, grant.id.split(":")[-2]), 0)
+            if moved and grant.id not in known:
                 held.grants.append(replace(grant, consumed=min(grant.amount, moved)))
-            elif old.amount < grant.amount:
-                _replace(held, replace(old, amount=grant.amount))
         self._settle(held, now_ms)
 
     def _recurring(self, held: Held, at_ms: int) -> list[Grant]:
