@@ -1,7 +1,7 @@
 """`client.catalog`: apply, diff, validate and show."""
 
 import os
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Any, Literal
 
 import msgspec
@@ -19,8 +19,9 @@ CatalogInput = str | os.PathLike[str] | Mapping[str, Any]
 class CatalogCalls:
     """The catalog of an embedded client."""
 
-    def __init__(self, embedded: Embedded) -> None:
+    def __init__(self, embedded: Embedded, changed: Callable[[str], None]) -> None:
         self._embedded = embedded
+        self._changed = changed
 
     def apply(self, catalog: CatalogInput, *, migrate: str = "new") -> Applied:
         """Publish a catalog; the same one twice changes nothing.
@@ -31,7 +32,7 @@ class CatalogCalls:
                 latest entitlements (never prices), also where older publishes left them behind.
 
         Returns:
-            `.changes`, every difference; `.migrated`, how many customers were touched.
+            `.changes`, every difference; `.migrated`, the customers whose entitlements moved at once.
 
         Raises:
             CatalogInvalid: With all mistakes in `.problems`; nothing was changed.
@@ -43,7 +44,10 @@ class CatalogCalls:
             how = "all"
         else:
             raise InvalidInput(f"migrate is `{told(migrate)}`", hint='"new" or "all"')
-        return apply(self._embedded.store, self._embedded.authority, load(catalog), migrate=how)
+        applied = apply(self._embedded.store, self._embedded.authority, load(catalog), migrate=how)
+        for customer_id in applied.migrated:
+            self._changed(customer_id)
+        return applied
 
     def diff(self, catalog: CatalogInput) -> Applied:
         """What `apply` would change, with nothing changed.

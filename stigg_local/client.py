@@ -34,6 +34,18 @@ Instant = datetime | str
 _DURABILITIES = ("disk",)
 
 
+# Calls that succeed offline and do nothing, and those that need an authority: the other methods of the Node.js SDK.
+_QUIET_OFFLINE = frozenset({"report_event", "report_events"})
+_ELSEWHERE = frozenset(
+    "update_customer get_customer archive_customer create_subscription update_subscription cancel_subscription "
+    "cancel_subscription_scheduled_updates get_active_subscriptions_list get_subscription get_paywall "
+    "report_usage_bulk revoke_promotional_entitlements get_coupons get_products estimate_subscription "
+    "estimate_subscription_update migrate_subscription_to_latest get_automatic_recharge_configuration "
+    "save_automatic_recharge_configuration governance get_usage_history consume reserve get_subscriptions "
+    "get_credit_grants get_credit_ledger consume_credits void_credit_grant payments".split()
+)
+
+
 class Stigg(Getters):
     """An entitlement engine in this process.
 
@@ -175,7 +187,7 @@ class Stigg(Getters):
         """`apply`, `diff`, `validate` and `show` of the catalog."""
         from stigg_local.catalog_calls import CatalogCalls
 
-        return CatalogCalls(self._authority("catalog"))
+        return CatalogCalls(self._authority("catalog"), self._entitlements_changed)
 
     def status(self) -> "Status":
         """What state the client is in; never raises."""
@@ -187,6 +199,20 @@ class Stigg(Getters):
         """Read every customer into memory in compact form; returns how many. Offline: 0."""
         self._check_open()
         return 0 if self._embedded is None else self._embedded.replica.preload()
+
+    def confirm_clock(self) -> None:
+        """Believe the wall clock, after it ran more than a day ahead of what can be believed without asking.
+
+        Until then answers follow the wall clock, `status().clock_suspect` says so, and nothing is forgotten that
+        the clock's return would bring back.
+        """
+        self._authority("confirm_clock").confirm_clock()
+
+    def __getattr__(self, name: str) -> Any:
+        # Asked for only where there is no such attribute. Offline, calls of other deployments say what they need.
+        if self.__dict__.get("_embedded", self) is None and name in _QUIET_OFFLINE | _ELSEWHERE:
+            return lambda *_, **__: self._offline(name)
+        raise AttributeError(f"`Stigg` has no `{name}`")
 
     def tick(self) -> dict[str, Any]:
         """Do now what the maintenance tick would do; returns what it did."""
@@ -466,6 +492,12 @@ class Stigg(Getters):
                 f"`{call}` is not available offline", hint="open a client with catalog= or data_dir="
             )
         return self._embedded
+
+    def _offline(self, name: str) -> None:
+        """Reported events are not kept; everything else needs an authority."""
+        self._check_open()
+        if name not in _QUIET_OFFLINE:
+            self._authority(name)
 
     def _entitlements_changed(self, customer_id: str) -> None:
         if self._listeners.has("entitlementsUpdated"):

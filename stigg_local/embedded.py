@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 from msgspec import Struct
 
 from stigg_local.authority.catalog_source import apply_once
-from stigg_local.clock import Clock
+from stigg_local.clock import Clock, new_id
 from stigg_local.core.answer import CREDIT
 from stigg_local.core.entitlement import kind_of
 from stigg_local.core.ids import ID_LENGTH_MAX, told
@@ -134,6 +134,14 @@ class Embedded:
         self.replica.after_fork()
         self.catalogs.after_fork()
 
+    def confirm_clock(self) -> None:
+        """Believe the wall clock as it is now, in this process and in every other one on the directory."""
+        self.store.confirm_clock()
+        self.store.write(
+            lambda tx: tx.set_meta("clock_confirmed_ms", str(tx.now_ms)), operation="confirmClock", key=new_id()
+        )
+        self.replica.drop()
+
     def close(self) -> None:
         """Close the store; a temporary directory is removed by the process that made it."""
         self.replica.drop()
@@ -167,12 +175,12 @@ class Embedded:
             reason = AccessDeniedReason.FeatureTypeMismatch
         else:
             reason = AccessDeniedReason.FeatureNotFound
-        if item_id not in self._warned and len(self._warned) < WARNED_MAX:
-            item_id = item_id[:ID_LENGTH_MAX]
-            self._warned.add(item_id)
+        known = item_id[:ID_LENGTH_MAX]
+        if known not in self._warned and len(self._warned) < WARNED_MAX:
+            self._warned.add(known)
             from stigg_local.log import logger
 
-            logger().warning("the catalog cannot answer this", id=item_id, reason=reason.value)
+            logger().warning(f"the catalog has no answer for {known!r}: {reason.value}", id=known, reason=reason.value)
         return reason
 
     def last_error(self) -> str | None:

@@ -13,7 +13,7 @@ from msgspec.structs import replace
 
 from stigg_local.authority import numbers
 from stigg_local.clock import new_id, new_short_id
-from stigg_local.core.catalog import Feature
+from stigg_local.core.catalog import Coupon, Feature
 from stigg_local.core.command import canonical
 from stigg_local.core.credit import Grant
 from stigg_local.core.customer import Customer, CustomerSnapshot, derive_snapshot
@@ -48,6 +48,8 @@ from stigg_local.store.tx import Tx
 
 T = TypeVar("T", bound=Struct)
 
+# What the record of a trial that does not convert holds, as JSON.
+_FREE_PLAN_WAITS = '"CANCEL_SUBSCRIPTION"'
 _snapshot_decoder = msgspec.msgpack.Decoder(CustomerSnapshot)
 _customer_decoder = msgspec.json.Decoder(Customer)
 _encode = msgspec.msgpack.Encoder().encode
@@ -123,6 +125,7 @@ class Authority:
                 )
             customer = known or Customer(id=command.customer_id, created_ms=tx.now_ms, updated_ms=tx.now_ms)
             customer = _patched(customer, command, tx.now_ms)
+            _check_coupon(catalog, command.coupon_id)
             strategy, ask = _strategy(catalog, known, command)
             provisioned = None
             if ask is not None:
@@ -353,24 +356,28 @@ class Authority:
 
         self._store.write(decide, operation="repair", key=new_id())
 
-    def derive_all(self, tx: Tx, catalog: Catalog, move: Callable[[Customer], Customer]) -> int:
-        """Give every customer what `move` makes of the record, and derive again what changed; returns how many."""
-        changed, after = 0, ""
+    def derive_all(self, tx: Tx, catalog: Catalog, move: Callable[[Customer], Customer] | None) -> tuple[str, ...]:
+        """Give every customer what `move` makes of the record, and derive again what changed; returns whose.
+
+        With no `move`, only those are looked at whose sources follow the catalog: a free plan waits at a trial's end.
+        """
+        changed: list[str] = []
+        after = ""
         while page := tx.customer_ids(after, 500):
             for customer_id in page:
                 body = tx.customer_record(customer_id)
-                if body is None:
+                if body is None or (move is None and _FREE_PLAN_WAITS not in body):
                     continue
                 known = _customer_decoder.decode(body)
-                customer = move(known)
+                customer = known if move is None else move(known)
                 snapshot = tx.customer_snapshot(customer_id)
                 derived = _encode(self._derive(catalog, customer, tx))
                 if customer == known and snapshot is not None and _same_sources(snapshot, derived):
                     continue
                 self._put_customer(tx, catalog, customer, None)
-                changed += 1
+                changed.append(customer_id)
             after = page[-1]
-        return changed
+        return tuple(changed)
 
     # ------------------------------------------------------------------ shared
 
@@ -472,6 +479,21 @@ class _PromotionalCommand(Struct, frozen=True):
 
 def _without_identity(reply: ProvisionCustomerResult) -> ProvisionCustomerResult:
     return replace(reply, customer=replace(reply.customer, name=None, email=None, metadata=None))
+
+
+def _check_coupon(catalog: Catalog, coupon_id: str | Unset | None) -> None:
+    if coupon_id is None or isinstance(coupon_id, Unset):
+        return
+    coupons = {item.id: item for item in catalog.others.get("coupon", ()) if isinstance(item, Coupon)}
+    if coupon_id not in coupons:
+        near = nearest(coupon_id, coupons)
+        raise NotFound(
+            f"coupon `{coupon_id[:80]}` does not exist",
+            code="CouponNotFound",
+            hint=f"did you mean `{near}`" if near else None,
+        )
+    if coupons[coupon_id].status == "ARCHIVED":
+        raise NotAllowed(f"coupon `{coupon_id}` is archived", code="ArchivedCouponCantBeApplied", hint="take another")
 
 
 def _patched(customer: Customer, command: ProvisionCustomer, now_ms: int) -> Customer:

@@ -46,9 +46,9 @@ def check(draft: Draft) -> None:
     addons = _by_id(catalog.addons)
     coupons = _by_id(catalog.coupons)
     items: tuple[tuple[Sequence[Record], str], ...] = (
-        (catalog.features, "id"),
+        # The generic getter takes either's id.
+        ((*catalog.features, *catalog.credit_currencies), "id"),
         (catalog.feature_groups, "id"),
-        (catalog.credit_currencies, "id"),
         (catalog.products, "id"),
         # Plans and add-ons are both packages, known by one id.
         ((*catalog.plans, *catalog.addons), "id"),
@@ -105,7 +105,7 @@ def _check_unique(draft: Draft, records: Sequence[Record], field: str) -> None:
                 record,
                 field,
                 f"`{shown(name)}` is taken by an item before it",
-                hint="ids are unique; plans and add-ons share theirs",
+                hint="ids are unique; plans and add-ons share theirs, features and credit currencies too",
                 code="DuplicatedEntityNotAllowed",
             )
         seen.add(name)
@@ -293,7 +293,7 @@ def _check_free_plan(draft: Draft, plan: Plan) -> None:
     """A free plan costs nothing, is not tried and has no add-ons."""
     found: list[tuple[str, str]] = []
     for field in ("prices", "overage_prices", "minimum_spend"):
-        if getattr(plan, field) and not found:
+        if getattr(plan, field):
             found.append((field, "a FREE plan has no prices"))
     if plan.compatible_addon_ids:
         found.append(("compatible_addon_ids", "a FREE plan has no add-ons"))

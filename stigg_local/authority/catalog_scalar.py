@@ -35,6 +35,8 @@ from stigg_local.core.quantity import SCALE_MAX
 TEXT_LENGTH_MAX = 65_536
 WHOLE_MAX = 2**63 - 1
 AMOUNT_MAX = 10**15
+# Beyond what can be counted: such a limit is shown as it is given, and never binds.
+LIMIT_MAX = 10**300
 AMOUNT_DIGITS_MAX = 12
 TRIAL_DURATION_MAX = 3_650
 DURATION_IN_MONTHS_MAX = 1_200
@@ -49,7 +51,7 @@ class Range(NamedTuple):
     above: bool = False
 
     def __str__(self) -> str:
-        if self.high in (WHOLE_MAX, AMOUNT_MAX):
+        if self.high in (WHOLE_MAX, AMOUNT_MAX, LIMIT_MAX):
             return f"more than {self.low}" if self.above else f"at least {self.low}"
         return f"more than {self.low}, at most {self.high}" if self.above else f"{self.low} to {self.high}"
 
@@ -60,8 +62,8 @@ RANGES: dict[tuple[type[Record], str], Range] = {
     (Feature, "scale"): Range(0, SCALE_MAX),
     (CreditCurrency, "scale"): Range(0, SCALE_MAX),
     (UnitTransformation, "divide"): Range(2),
-    (PackageEntitlement, "value"): Range(0),
-    (PackageEntitlement, "usage_limit"): Range(0),
+    (PackageEntitlement, "value"): Range(0, LIMIT_MAX),
+    (PackageEntitlement, "usage_limit"): Range(0, LIMIT_MAX),
     (CreditEntitlement, "amount"): Range(0, above=True),
     (CreditRate, "amount"): Range(0, AMOUNT_MAX, above=True),
     (TopUpPrice, "unit_amount"): Range(0, AMOUNT_MAX, above=True),
@@ -144,8 +146,8 @@ def _digits_after_point(number: Decimal) -> int:
 
 def within(number: Decimal, limits: Range) -> Decimal:
     if number < limits.low or number > limits.high or (limits.above and number == limits.low):
-        if number > limits.high and limits.high in (WHOLE_MAX, AMOUNT_MAX):
-            raise Wrong(f"`{shown(number)}` is too large", f"at most {limits.high}")
+        if number > limits.high and limits.high in (WHOLE_MAX, AMOUNT_MAX, LIMIT_MAX):
+            raise Wrong(f"`{shown(number)}` is too large", f"at most {Decimal(limits.high):.0e}".replace("e+", "e"))
         raise Wrong(f"`{shown(number)}` is out of range, expected {limits}")
     return number
 

@@ -25,6 +25,7 @@ from stigg_local.core.entitlement import CounterKey, counting_windows
 from stigg_local.core.ledger import CONSUMED, GRANTED, TRANSFERRED, UPDATED, LedgerEntry, rebuild
 from stigg_local.core.sources import Catalog
 from stigg_local.core.usage import add, fold
+from stigg_local.errors import StoreCorrupt
 from stigg_local.store.tx import Tx
 
 _grant_decoder = msgspec.msgpack.Decoder(Grant)
@@ -291,11 +292,12 @@ def rebuild_from_logs(tx: Tx, catalog: Catalog, snapshot: CustomerSnapshot, cust
     """Replace all counters and grants of a customer by what the logs give.
 
     Raises:
-        StoreCorrupt: The logs themselves do not match their digest.
+        StoreCorrupt: The logs do not match their digest, or do not give what is intact of the numbers.
     """
     tx.verify_log(customer_id)
     counters: list[tuple[str, str, int, int, int]] = []
-    for resource_id, feature_id in tx.has_measurements(customer_id):
+    measured = tx.has_measurements(customer_id)
+    for resource_id, feature_id in measured:
         feature = catalog.features.get(feature_id)
         if feature is None:
             continue
@@ -303,4 +305,14 @@ def rebuild_from_logs(tx: Tx, catalog: Catalog, snapshot: CustomerSnapshot, cust
             usage = fold_log(tx, feature, customer_id, resource_id, from_ms, to_ms)
             counters.append((resource_id, feature_id, from_ms, to_ms, usage))
     grants = rebuild(_entry_decoder.decode(row.body) for row in tx.ledger(customer_id))
-    tx.rebuild_numbers(customer_id, counters, [(grant.id, encode(grant)) for grant in grants.values()])
+    bodies = {grant.id: encode(grant) for grant in grants.values()}
+    # Where the digest over the log was damaged and made anew, rows of the log that cannot be reached any more show
+    # nowhere else than here.
+    known = {counter[:4]: counter[4] for counter in counters}
+    intact_counters, intact_grants = tx.intact_numbers(customer_id)
+    if any(
+        known.get(key, value if key[:2] in measured else 0) != value
+        for key, value in ((counter[:4], counter[4]) for counter in intact_counters)
+    ) or any(bodies.get(grant_id) != body for grant_id, body in intact_grants):
+        raise StoreCorrupt(f"the log of customer `{customer_id[:80]}` is not whole", hint="restore a copy of the file")
+    tx.rebuild_numbers(customer_id, counters, list(bodies.items()))

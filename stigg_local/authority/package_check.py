@@ -67,7 +67,6 @@ def check_package(
                 f"`{shown(feature.id)}` has an entitlement here already",
                 code="DuplicatedEntityNotAllowed",
             )
-            continue
         seen.add(entitlement.feature_id)
         _check_behavior(draft, package, entitlement)
         if feature is not None:

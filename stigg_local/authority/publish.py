@@ -29,11 +29,11 @@ class Applied(Struct, frozen=True, kw_only=True, rename="camel"):
 
     Attributes:
         changes: Every difference, in catalog order; empty where nothing changed.
-        migrated: Customers whose subscriptions were moved or derived again.
+        migrated: Customers whose entitlements the change moved at once.
     """
 
     changes: tuple[Change, ...]
-    migrated: int = 0
+    migrated: tuple[str, ...] = ()
 
     def to_dict(self) -> dict[str, Any]:
         """The same as JSON can hold it."""
@@ -89,10 +89,11 @@ def apply(
         if (ORDER_KIND, "catalog", 1, order) not in tx.catalog_items():
             tx.put_catalog_item(ORDER_KIND, "catalog", 1, order)
         tx.put_catalog_file(loaded.hash, loaded.name)
-        moved = 0
+        moved: tuple[str, ...] = ()
         if publish.puts or gone or migrate == "all":
             catalog = _compiled(tx)
-            moved = authority.derive_all(tx, catalog, lambda customer: _moved(customer, catalog, migrate, tx.now_ms))
+            move = (lambda customer: _moved(customer, catalog, tx.now_ms)) if migrate == "all" else None
+            moved = authority.derive_all(tx, catalog, move)
         return Applied(changes=tuple(publish.changes), migrated=moved)
 
     return store.write(work, operation="applyCatalog", key=new_id())
@@ -119,9 +120,7 @@ def _order(catalog: CatalogFile) -> dict[str, list[str]]:
     }
 
 
-def _moved(customer: Customer, catalog: Catalog, migrate: str, now_ms: int) -> Customer:
-    if migrate != "all":
-        return customer
+def _moved(customer: Customer, catalog: Catalog, now_ms: int) -> Customer:
     return replace(customer, subscriptions=tuple(_latest(item, catalog, now_ms) for item in customer.subscriptions))
 
 

@@ -1,4 +1,4 @@
-"""`check`, `report` and `status`: what a customer may do, what was used, and how the state is kept."""
+"""`check`, `report`, `status` and `clock`: what a customer may do, what was used, and how the state is kept."""
 
 from pathlib import Path
 from typing import Any
@@ -198,6 +198,34 @@ def status(out: Output, *, fallback_file: str | None, data_dir: str | None) -> i
         out.line(found.state, "good" if found.state in ("FRESH", "OFFLINE") else "bad")
         _pairs(out, [(name, text) for name, text in _flat(found.to_dict()) if name != "state"])
     return BROKEN if found.state == "STORAGE" else 0
+
+
+@click.group(short_help="Believe the clock.")
+def clock() -> None:
+    """The wall clock, where it ran further ahead than can be believed without asking."""
+
+
+@clock.command(short_help="Believe the clock as it is now.")
+@data_dir_option
+@json_option
+@pass_output
+def confirm(out: Output, *, data_dir: str | None) -> int:
+    """Believe the wall clock as it is now, for this directory and everything that uses it.
+
+    `status` tells whether the clock is suspect. Confirm it when the machine was off or away for more than a day.
+
+    \b
+    Example:
+      stigg-local clock confirm --data-dir var/stigg
+    """
+    with open_stored(data_dir) as client:
+        client.confirm_clock()
+        found = client.status()
+    if out.as_json:
+        out.json({"clockSuspect": found.clock_suspect})
+    else:
+        out.line("the clock is believed", "good")
+    return 0
 
 
 def _flat(values: dict[str, Any], prefix: str = "") -> list[tuple[str, str]]:

@@ -176,7 +176,8 @@ def _show_changes(out: Output, found: Applied, *, done: bool) -> None:
     else:
         out.line(f"{count} change{'s' if count > 1 else ''}{'' if done else ', none of them made'}")
     if found.migrated:
-        out.line(f"{found.migrated} customer{'s' if found.migrated > 1 else ''} derived again")
+        count = len(found.migrated)
+        out.line(f"{count} customer{'s' if count > 1 else ''} moved")
 
 
 def _value(value: object) -> str:

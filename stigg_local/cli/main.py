@@ -12,7 +12,7 @@ from collections.abc import Sequence
 import click
 
 import stigg_local
-from stigg_local.cli.access import check, report, status
+from stigg_local.cli.access import check, clock, report, status
 from stigg_local.cli.catalog import catalog
 from stigg_local.cli.options import Commands, json_option, pass_output
 from stigg_local.cli.output import Output, clean
@@ -67,7 +67,7 @@ def demo(out: Output) -> int:
     return 0 if tour(out) else INTERNAL
 
 
-for command in (catalog, check, report, status):
+for command in (catalog, check, clock, report, status):
     commands.add_command(command)
 
 

@@ -123,7 +123,12 @@ def _checked(attribute: str, item: object, where: str) -> object:
         if not all(isinstance(value, str) for value in item):
             raise InvalidInput(f"{where} holds something that is not text")
         return tuple(plain(value) for value in item)
-    return None if item is None else shown(item, name=where)
+    if item is None:
+        return None
+    number = shown(item, name=where)
+    if number < 0 and attribute != "current_balance":
+        raise InvalidInput(f"{where} is `{told(item)}`, below 0", hint="0 or more")
+    return number
 
 
 def fallback_answer(

@@ -37,6 +37,12 @@ def grant(
     """
     made: list[PromotionalEntitlement] = []
     for item in grants:
+        if any(item.entitlement.feature_id == other.entitlement.feature_id for other in made):
+            raise InvalidInput(
+                f"feature `{item.entitlement.feature_id}` is granted twice",
+                code="DuplicatedEntityNotAllowed",
+                hint="grant it once",
+            )
         _check(catalog, item.entitlement)
         end_ms = item.custom_end_ms if item.period == "CUSTOM" else promotional_end(item.period, now_ms)
         if item.period == "CUSTOM" and (end_ms is None or end_ms <= now_ms):
@@ -75,6 +81,12 @@ def _check(catalog: Catalog, entitlement: PackageEntitlement) -> None:
             f"feature `{feature.id}` is {feature.feature_type}, and the promotion gives it a number",
             code="InvalidArgumentError",
             hint="leave value, usage_limit and is_unlimited out",
+        )
+    if entitlement.limit is not None and entitlement.is_unlimited:
+        raise InvalidInput(
+            f"the promotion of `{feature.id}` has a limit and is unlimited",
+            code="InvalidArgumentError",
+            hint="state one of the two",
         )
     if entitlement.limit is not None and entitlement.limit < 0:
         raise InvalidInput(

@@ -335,6 +335,10 @@ def _units(plan: Plan, command: ProvisionSubscription) -> dict[str, int]:
     prices = unit_prices(plan, command.billing_period)
     units: dict[str, int] = {}
     for feature_id, quantity in command.units:
+        if feature_id in units:
+            raise InvalidInput(
+                f"`{feature_id[:80]}` is given twice", code="DuplicatedEntityNotAllowed", hint="add the quantities up"
+            )
         price = prices.get(feature_id)
         if price is None:
             raise InvalidInput(

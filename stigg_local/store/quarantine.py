@@ -8,7 +8,7 @@ import os
 
 import apsw
 
-from stigg_local.errors import StoreError
+from stigg_local.errors import StoreCorrupt, StoreError
 from stigg_local.store.connection import create_file, is_damage, use_wal
 from stigg_local.store.schema import is_current
 from stigg_local.store.sequence import Run, put_meta, read_meta, read_position
@@ -56,6 +56,8 @@ def _is_ready(site: Site) -> bool:
     except StoreError:
         # Looked at again under the queue, where nobody is in the middle of anything.
         return False
+    except StoreCorrupt:
+        return False
     except apsw.Error as error:
         if is_damage(error):
             return False
@@ -101,9 +103,13 @@ def _is_damaged(site: Site) -> bool:
     try:
         connection = site.connect()
         connection.execute("SELECT count(*) FROM sqlite_schema").fetchall()
+        if site.mark.file_id != "":
+            is_current(connection, site.path)
         if not site.mark.is_suspect:
             return False
         return connection.execute("PRAGMA quick_check(1)").fetchall() != [("ok",)]
+    except StoreCorrupt:
+        return True
     except apsw.Error as error:
         if is_damage(error):
             return True

@@ -13,6 +13,10 @@ COUNTER_KEY = (
     " WHERE environment = ? AND customer_id = ? AND resource_id = ? AND feature_id = ? AND from_ms = ? AND to_ms = ?"
 )
 COUNTER = "SELECT value, seq, digest FROM usage_counter" + COUNTER_KEY
+COUNTERS = (
+    "SELECT resource_id, feature_id, from_ms, to_ms, value, seq, digest FROM usage_counter"
+    " WHERE environment = ? AND customer_id = ?"
+)
 PUT_COUNTER = (
     "INSERT INTO usage_counter (environment, customer_id, resource_id, feature_id, from_ms, to_ms,"
     " value, seq,"
@@ -21,6 +25,7 @@ PUT_COUNTER = (
 )
 DELETE_COUNTER = "DELETE FROM usage_counter" + COUNTER_KEY
 GRANT = "SELECT body, seq, digest FROM credit_grant WHERE environment = ? AND customer_id = ? AND grant_id = ?"
+GRANTS = "SELECT grant_id, body, seq, digest FROM credit_grant WHERE environment = ? AND customer_id = ?"
 PUT_GRANT = (
     "INSERT INTO credit_grant (environment, customer_id, grant_id, seq, body, digest) VALUES (?, ?,"
     " ?, ?, ?, ?)"

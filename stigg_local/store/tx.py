@@ -225,6 +225,21 @@ class Tx:
         seal.numbers += new - old
         self._put(sql.PUT_GRANT, (self.environment, customer_id, grant_id, self.seq, body, sum_bytes(new)))
 
+    def intact_numbers(self, customer_id: str) -> tuple[list[Counter], list[tuple[str, bytes]]]:
+        """The counters and grants whose own rows are as they were written, whatever is damaged beside them."""
+        whole = (self.environment, customer_id)
+        counters = [
+            (*key, value)
+            for *key, value, seq, digest in self.run(sql.COUNTERS, whole)
+            if digest == row_digest(*whole, (COUNTER, *key, value, seq))
+        ]
+        grants = [
+            (grant_id, body)
+            for grant_id, body, seq, digest in self.run(sql.GRANTS, whole)
+            if digest == row_digest(*whole, (GRANT, grant_id, body, seq))
+        ]
+        return counters, grants
+
     def rebuild_numbers(
         self, customer_id: str, counters: Iterable[Counter], grants: Iterable[tuple[str, bytes]]
     ) -> None:
