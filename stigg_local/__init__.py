@@ -21,6 +21,7 @@ from stigg_local.core.words import (
     PromotionalEntitlementPeriod,
     ResetPeriod,
     ResetPeriodConfiguration,
+    SubscriptionBillingCycleAnchor,
     SubscriptionStatus,
     UsageUpdateBehavior,
 )
@@ -83,6 +84,7 @@ __all__ = [
     "StoreBusy",
     "StoreCorrupt",
     "StoreError",
+    "SubscriptionBillingCycleAnchor",
     "SubscriptionStatus",
     "UNSET",
     "UsageUpdateBehavior",

@@ -180,7 +180,7 @@ class Embedded:
             self._warned.add(known)
             from stigg_local.log import logger
 
-            logger().warning(f"the catalog has no answer for {known!r}: {reason.value}", id=known, reason=reason.value)
+            logger().warning(f"the catalog has no answer for `{told(known)}`: {reason.value}")
         return reason
 
     def last_error(self) -> str | None:

@@ -147,7 +147,8 @@ def _digits_after_point(number: Decimal) -> int:
 def within(number: Decimal, limits: Range) -> Decimal:
     if number < limits.low or number > limits.high or (limits.above and number == limits.low):
         if number > limits.high and limits.high in (WHOLE_MAX, AMOUNT_MAX, LIMIT_MAX):
-            raise Wrong(f"`{shown(number)}` is too large", f"at most {Decimal(limits.high):.0e}".replace("e+", "e"))
+            high = "1e300" if limits.high == LIMIT_MAX else limits.high
+            raise Wrong(f"`{shown(number)}` is too large", f"at most {high}")
         raise Wrong(f"`{shown(number)}` is out of range, expected {limits}")
     return number
 

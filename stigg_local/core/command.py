@@ -25,6 +25,7 @@ from stigg_local.core.words import (
     PromotionalEntitlementPeriod,
     ResetPeriod,
     ResetPeriodConfiguration,
+    SubscriptionBillingCycleAnchor,
 )
 from stigg_local.errors import InvalidInput
 
@@ -190,13 +191,9 @@ def provision_subscription(customer_id: str, arguments: Mapping[str, Any]) -> Pr
     features, credits = _custom(arguments.get("entitlements") or ())
     period = arguments.get("billing_period")
     resource = arguments.get("resource_id")
-    anchor = arguments.get("billing_cycle_anchor") or "UNCHANGED"
-    if anchor not in ("UNCHANGED", "NOW"):
-        raise InvalidInput(
-            f"billing_cycle_anchor is `{told(anchor)}`",
-            code="InvalidArgumentError",
-            hint="UNCHANGED or NOW",
-        )
+    anchor = check_word(
+        arguments.get("billing_cycle_anchor") or "UNCHANGED", SubscriptionBillingCycleAnchor, "billing_cycle_anchor"
+    )
     return ProvisionSubscription(
         customer_id=check_id(customer_id, "customer_id"),
         plan_id=check_id(arguments.get("plan_id"), "plan_id"),

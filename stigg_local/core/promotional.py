@@ -37,12 +37,6 @@ def grant(
     """
     made: list[PromotionalEntitlement] = []
     for item in grants:
-        if any(item.entitlement.feature_id == other.entitlement.feature_id for other in made):
-            raise InvalidInput(
-                f"feature `{item.entitlement.feature_id}` is granted twice",
-                code="DuplicatedEntityNotAllowed",
-                hint="grant it once",
-            )
         _check(catalog, item.entitlement)
         end_ms = item.custom_end_ms if item.period == "CUSTOM" else promotional_end(item.period, now_ms)
         if item.period == "CUSTOM" and (end_ms is None or end_ms <= now_ms):
@@ -50,6 +44,12 @@ def grant(
                 f"the promotion of `{item.entitlement.feature_id}` would end before it begins",
                 code="InvalidArgumentError",
                 hint="with period CUSTOM pass custom_end_date= in the future",
+            )
+        if any(item.entitlement.feature_id == other.entitlement.feature_id for other in made):
+            raise InvalidInput(
+                f"feature `{item.entitlement.feature_id}` is granted twice",
+                code="DuplicatedEntityNotAllowed",
+                hint="grant it once",
             )
         made.append(
             PromotionalEntitlement(

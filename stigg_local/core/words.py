@@ -87,6 +87,13 @@ class BillingPeriod(Word):
     Annually = "ANNUALLY"
 
 
+class SubscriptionBillingCycleAnchor(Word):
+    """Whether a subscription that takes another's place keeps its cycle."""
+
+    UNCHANGED = "UNCHANGED"
+    NOW = "NOW"
+
+
 class UsageUpdateBehavior(Word):
     """Whether a reported value changes usage or replaces it."""
 

@@ -56,6 +56,8 @@ def test_a_grant_ends_by_its_period(item: GrantPromotional, expected: int | None
         ("InvalidArgumentError", make(enum_values=("NY",))),
         ("InvalidArgumentError", make(feature_id="cities", enum_values=("NYC",))),
         ("InvalidArgumentError", make(feature_id="cities", enum_values=("Berlin",))),
+        ("InvalidArgumentError", make(usage_limit=1, is_unlimited=True)),
+        ("DuplicatedEntityNotAllowed", make(usage_limit=1)),
         ("InvalidEntitlementResetPeriod", make(feature_id="seats", reset_period="MONTH")),
         ("InvalidEntitlementResetPeriod", make(reset_period="DAY", reset_period_configuration="StartOfTheMonth")),
         ("InvalidEntitlementResetPeriod", make(reset_period="MONTH", reset_period_configuration="EveryMonday")),

@@ -286,7 +286,7 @@ def test_a_new_version_is_published_and_moves_only_whom_it_may(run: Run, stored:
     assert 0 == run("catalog", "apply", file, *options).code
     assert 100 == run("check", "free", CALLS, *options, "--json").json["usageLimit"]
     moved = run("catalog", "apply", file, *options, "--migrate", "all")
-    assert "no changes\n1 customer derived again\n" == moved.out
+    assert "no changes\n1 customer moved\n" == moved.out
     assert 200 == run("check", "free", CALLS, *options, "--json").json["usageLimit"]
 
 
@@ -346,7 +346,7 @@ def test_check_prints_the_decision(
     ended = run("check", *arguments, "--data-dir", stored)
     # A question that the catalog has no answer for is told apart from a plain denial.
     is_unanswered = "FeatureNotFound" in first or "FeatureTypeMismatch" in first
-    said = f"warning: the catalog cannot answer this, id `{arguments[1]}`, reason `{first.removeprefix('denied: ')}`\n"
+    said = f"warning: the catalog has no answer for `{arguments[1]}`: {first.removeprefix('denied: ')}\n"
     assert (code, said if is_unanswered else "") == (ended.code, ended.err)
     assert first == ended.out.splitlines()[0]
     shown = dict(line.strip().split("  ", 1) for line in ended.out.splitlines()[1:] if "  " in line.strip())

@@ -120,7 +120,14 @@ def live(life: list[Step], requested: float) -> None:
 REQUESTED = st.sampled_from((1, 0.5, 3, 5, 0.01, 10**9))
 
 
-@settings(max_examples=30, deadline=None, derandomize=True, suppress_health_check=list(HealthCheck))
+@settings(
+    max_examples=30,
+    deadline=None,
+    derandomize=True,
+    # Lives are long, and shrinking one takes minutes.
+    phases=(Phase.explicit, Phase.reuse, Phase.generate),
+    suppress_health_check=list(HealthCheck),
+)
 @given(LIVES, REQUESTED)
 def test_client_and_model_agree_after_every_step(life: list[Step], requested: float) -> None:
     """Counters, memo and file are a cache of the log: they may cost less and never say something else."""

@@ -143,6 +143,9 @@ class CoreLevel:
         if not publish.puts and not publish.removed and migrate == "new":
             return
         for held in self.customers.values():
+            waits = any(item.trial_end_behavior == "CANCEL_SUBSCRIPTION" for item in held.record.subscriptions)
+            if migrate == "new" and not waits:
+                continue
             record = self._latest(held.record) if migrate == "all" else held.record
             sources = self._derive(record).sources
             if record != held.record or sources != held.snapshot.sources:
