@@ -4,13 +4,19 @@ Laws: only apsw opens our files; settings are made on our own connections, never
 file itself is never opened with `open`, because closing such a descriptor drops SQLite's locks.
 """
 
+from __future__ import annotations
+
 import os
 import sys
 from contextlib import suppress
-
-import apsw
+from typing import TYPE_CHECKING
 
 from stigg_local.errors import StorageFull, StoreBusy, StoreCorrupt, StoreError
+
+if TYPE_CHECKING:
+    import apsw
+else:
+    from stigg_local.store import lazy_apsw as apsw
 
 SQLITE_VERSION_MIN = (3, 51, 3)
 # Last resort only: the writer queue makes writers wait for each other before SQLite has to.
@@ -21,15 +27,23 @@ NETWORK_FILE_SYSTEMS = frozenset(
     "webdav fuse.sshfs fuse.glusterfs fuse.s3fs fuse.rclone fuse.davfs2 fuse.ceph fuse.gcsfuse".split()
 )
 
-if tuple(int(part) for part in apsw.sqlite_lib_version().split(".")) < SQLITE_VERSION_MIN:
-    raise StoreError(
-        f"SQLite {apsw.sqlite_lib_version()} is too old",
-        hint=f"install an apsw with SQLite {'.'.join(map(str, SQLITE_VERSION_MIN))} or later",
-    )
+
+def check_version(version: str) -> None:
+    """Refuse an SQLite whose write-ahead log can lose commits.
+
+    Raises:
+        StoreError: It is older than `SQLITE_VERSION_MIN`.
+    """
+    if tuple(int(part) for part in version.split(".")) < SQLITE_VERSION_MIN:
+        raise StoreError(
+            f"SQLite {version} is too old",
+            hint=f"install an apsw with SQLite {'.'.join(map(str, SQLITE_VERSION_MIN))} or later",
+        )
 
 
 def connect(path: str, *, readonly: bool = False) -> apsw.Connection:
     """Open an existing database with our settings; the caller owns the connection."""
+    check_version(apsw.sqlite_lib_version())
     flags = apsw.SQLITE_OPEN_READONLY if readonly else apsw.SQLITE_OPEN_READWRITE
     connection = apsw.Connection(path, flags=flags)
     try:

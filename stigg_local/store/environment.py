@@ -4,16 +4,21 @@ Law: the name stands beside its digest, because a name with one wrong letter wou
 no customer exists.
 """
 
+from __future__ import annotations
+
 import os
 from contextlib import suppress
-from typing import Any
-
-import apsw
+from typing import TYPE_CHECKING, Any
 
 from stigg_local.errors import StoreError
 from stigg_local.store.connection import connect, prepare_directory
 from stigg_local.store.digest import META, SEQUENCE, row_digest
 from stigg_local.store.site import DEFAULT_FILENAME
+
+if TYPE_CHECKING:
+    import apsw
+else:
+    from stigg_local.store import lazy_apsw as apsw
 
 FILENAME = "environment"
 _LENGTH_MAX = 1024

@@ -4,15 +4,21 @@ Laws: a damaged file is renamed and kept, never deleted, never trusted; a file t
 touched at all. What tells the two apart is the mark beside it.
 """
 
-import os
+from __future__ import annotations
 
-import apsw
+import os
+from typing import TYPE_CHECKING
 
 from stigg_local.errors import StoreCorrupt, StoreError
 from stigg_local.store.connection import create_file, is_damage, use_wal
 from stigg_local.store.schema import is_current
 from stigg_local.store.sequence import Run, put_meta, read_meta, read_position
 from stigg_local.store.site import Site
+
+if TYPE_CHECKING:
+    import apsw
+else:
+    from stigg_local.store import lazy_apsw as apsw
 
 
 def open_database(site: Site, environment: str) -> bool:

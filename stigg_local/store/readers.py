@@ -4,17 +4,22 @@ Laws: no transaction outlives a call; a connection is used only under its reader
 all of these locks may close them all (the fork gate does).
 """
 
+from __future__ import annotations
+
 from collections.abc import Callable
 from contextlib import suppress
 from threading import Lock, RLock, local
-from typing import Any, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 from weakref import WeakSet
-
-import apsw
 
 from stigg_local.errors import ClientClosed
 from stigg_local.store.digest import COUNTER, CUSTOMER, GRANT, row_digest, row_sum, sum_bytes
 from stigg_local.store.seals import customer_corrupt
+
+if TYPE_CHECKING:
+    import apsw
+else:
+    from stigg_local.store import lazy_apsw as apsw
 
 # The catalog's seq is unverified: who compiles the catalog verifies it, and a wrong number costs only that.
 LOAD = (

@@ -4,11 +4,16 @@ Laws: every table is STRICT with NOT NULL columns, keys start with the environme
 sqlite-utils only runs and records it. A file of a newer program or of another program is never altered.
 """
 
-from typing import Any
+from __future__ import annotations
 
-import apsw
+from typing import TYPE_CHECKING, Any
 
 from stigg_local.errors import SchemaTooNew, StoreCorrupt, StoreError
+
+if TYPE_CHECKING:
+    import apsw
+else:
+    from stigg_local.store import lazy_apsw as apsw
 
 APPLICATION_ID = 0x53744C31
 USER_VERSION = 1

@@ -3,10 +3,10 @@
 Law: side files only ever say "look again" or "this is an older copy"; the truth is the database alone.
 """
 
-import os
-from typing import Any
+from __future__ import annotations
 
-import apsw
+import os
+from typing import TYPE_CHECKING, Any
 
 from stigg_local.clock import Clock, new_id
 from stigg_local.store.connection import connect
@@ -23,6 +23,11 @@ from stigg_local.store.sequence import (
     read_or_rebuild_position,
     read_position,
 )
+
+if TYPE_CHECKING:
+    import apsw
+else:
+    from stigg_local.store import lazy_apsw as apsw
 
 DEFAULT_FILENAME = "authority.db"
 

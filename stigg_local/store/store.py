@@ -4,14 +4,14 @@ Laws: the database is the truth and everything beside it only cost; a read holds
 returns; `write` is the only way to change anything. Nothing here knows a rule of the domain.
 """
 
+from __future__ import annotations
+
 import os
 from collections.abc import Callable, Iterator
 from os import getpid
 from threading import Lock
-from typing import Any, TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar
 from zlib import crc32
-
-import apsw
 
 from stigg_local.clock import Clock, SystemClock
 from stigg_local.errors import ClientClosed, StoreCorrupt, StoreError
@@ -30,12 +30,17 @@ from stigg_local.store.tx import Tx
 from stigg_local.store.upkeep import Upkeep
 from stigg_local.store.writer import Writer
 
+if TYPE_CHECKING:
+    import apsw
+else:
+    from stigg_local.store import lazy_apsw as apsw
+
 T = TypeVar("T")
 
 # A fork waits this long for the running batch; where that is not enough, the child refuses to go on.
 FORK_WAIT_S = 30.0
 
-_open: dict[tuple[str, str, str, int], "Store"] = {}
+_open: dict[tuple[str, str, str, int], Store] = {}
 
 
 class Store:
@@ -71,7 +76,7 @@ class Store:
     @classmethod
     def open(
         cls, data_dir: str | os.PathLike[str], *, environment: str, clock: Clock, filename: str = DEFAULT_FILENAME
-    ) -> "Store":
+    ) -> Store:
         """Open the file, making it where it is missing; every `open` wants its `close`.
 
         Raises:
@@ -98,7 +103,7 @@ class Store:
         return store
 
     @classmethod
-    def _make(cls, directory: str, filename: str, environment: str, clock: Clock) -> "Store":
+    def _make(cls, directory: str, filename: str, environment: str, clock: Clock) -> Store:
         try:
             site = Site(directory, filename, clock)
         except OSError as error:

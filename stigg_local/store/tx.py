@@ -4,10 +4,10 @@ Laws: rows in, rows out, no rule of the domain; a row is verified when it is rea
 all rows of a transaction carry its `seq` and its `now_ms`. Times are epoch milliseconds, intervals half open.
 """
 
-from collections.abc import Iterable
-from typing import Any, NamedTuple
+from __future__ import annotations
 
-import apsw
+from collections.abc import Iterable
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from stigg_local.errors import StoreCorrupt
 from stigg_local.store import statements as sql
@@ -38,6 +38,11 @@ from stigg_local.store.seals import (
     customer_corrupt,
     undecodable,
 )
+
+if TYPE_CHECKING:
+    import apsw
+else:
+    from stigg_local.store import lazy_apsw as apsw
 
 Counter = tuple[str, str, int, int, int]
 """(resource_id, feature_id, from_ms, to_ms, value); the resource is '' for none."""

@@ -4,12 +4,12 @@ Laws: a checkpoint that fails is noted, never raised to a writer; a slot is void
 be committing; a replaced file is noticed within a second and opened anew.
 """
 
+from __future__ import annotations
+
 import os
 from collections.abc import Callable
 from contextlib import suppress
-from typing import Any, Protocol
-
-import apsw
+from typing import TYPE_CHECKING, Any, Protocol
 
 from stigg_local.store.connection import BUSY_TIMEOUT_MS, is_damage
 from stigg_local.store.digest import SLOT_COUNT
@@ -17,6 +17,11 @@ from stigg_local.store.generation import IN_FLIGHT, UNIQUE, Generation
 from stigg_local.store.readers import Readers
 from stigg_local.store.sequence import Run, read_meta, read_position
 from stigg_local.store.site import Site
+
+if TYPE_CHECKING:
+    import apsw
+else:
+    from stigg_local.store import lazy_apsw as apsw
 
 CHECKPOINT_WAL_BYTES = 4 << 20
 TRUNCATE_WAL_BYTES = 32 << 20

@@ -5,11 +5,11 @@ one, so the connection is retired and the commands run once more, each finding i
 been committed. Nothing is ever synced twice on a connection whose sync failed.
 """
 
+from __future__ import annotations
+
 import os
 from collections.abc import Callable
-from typing import Any
-
-import apsw
+from typing import TYPE_CHECKING, Any
 
 from stigg_local.errors import StoreError
 from stigg_local.store.commit import Member
@@ -18,17 +18,29 @@ from stigg_local.store.sequence import Position, put_meta, put_position, read_or
 from stigg_local.store.site import Site
 from stigg_local.store.tx import Tx
 
-# Errors of one statement, which leave the transaction as it was.
-_OWN_ERRORS = (apsw.ConstraintError, apsw.SQLError, apsw.MismatchError, apsw.TooBigError, apsw.RangeError)
-# Errors after which it is known that nothing was committed and that trying again at once is pointless.
-_KNOWN_ERRORS = (
-    apsw.FullError,
-    apsw.BusyError,
-    apsw.LockedError,
-    apsw.ReadOnlyError,
-    apsw.CorruptError,
-    apsw.NotADBError,
-)
+if TYPE_CHECKING:
+    import apsw
+else:
+    from stigg_local.store import lazy_apsw as apsw
+
+
+def _is_of_one_statement(error: BaseException) -> bool:
+    """Errors that leave the transaction as it was."""
+    kinds = (apsw.ConstraintError, apsw.SQLError, apsw.MismatchError, apsw.TooBigError, apsw.RangeError)
+    return isinstance(error, kinds)
+
+
+def _is_final(error: BaseException) -> bool:
+    """Errors after which it is known that nothing was committed and that trying again at once is pointless."""
+    kinds = (
+        apsw.FullError,
+        apsw.BusyError,
+        apsw.LockedError,
+        apsw.ReadOnlyError,
+        apsw.CorruptError,
+        apsw.NotADBError,
+    )
+    return isinstance(error, kinds)
 
 
 class Writer:
@@ -53,7 +65,7 @@ class Writer:
             except apsw.Error as error:
                 self._on_error(error)
                 failed = store_error(error, self._site.path)
-                if is_last or isinstance(error, _KNOWN_ERRORS):
+                if is_last or _is_final(error):
                     self._settle_failed(batch, failed, error)
                     return
             except StoreError as error:
@@ -109,7 +121,7 @@ class Writer:
     def _settle_failed(self, batch: list[Member], failed: StoreError, cause: apsw.Error) -> None:
         for member in batch:
             error = failed
-            if not isinstance(cause, _KNOWN_ERRORS):
+            if not _is_final(cause):
                 error = StoreError(
                     f"the outcome of `{member.operation}` under key `{member.key}` is unknown: {cause}",
                     hint="repeat the call with the same key",
@@ -200,7 +212,7 @@ class Writer:
             result = member.fn(tx)
             tx.seal()
         except Exception as error:
-            if isinstance(error, apsw.Error) and not isinstance(error, _OWN_ERRORS):
+            if isinstance(error, apsw.Error) and not _is_of_one_statement(error):
                 raise
             # A lone command needs no savepoint: with nothing written, the whole transaction is undone.
             if has_company:
