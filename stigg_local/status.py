@@ -61,7 +61,7 @@ def status_of(embedded: Embedded | None, fallback_file: FallbackFile | None, *, 
         storage = embedded.store.status()
     except StiggError as error:
         storage = {"storage": "corrupt", "last_error": str(error)}
-    is_sound = storage.get("storage") == "ok" and not storage.get("lost")
+    is_sound = storage.get("storage") in ("ok", "readonly") and not storage.get("lost")
     return Status(
         state="FRESH" if is_sound else "STORAGE",
         environment=embedded.store.environment,

@@ -32,10 +32,18 @@ def fresh_unique() -> int:
 
 
 class Generation:
-    """The mapping; `slots` stays valid as long as anyone holds it."""
+    """The mapping; `slots` stays valid as long as anyone holds it.
 
-    def __init__(self, path: str) -> None:
+    In a directory that is read-only it is looked at and never stored to; where there is none, every slot is in flight,
+    so that nothing is remembered.
+    """
+
+    def __init__(self, path: str, *, is_readonly: bool = False) -> None:
         self.path = path
+        self._is_readonly = is_readonly
+        if is_readonly:
+            self.inode, self.slots = _looked_at(path)
+            return
         descriptor = _open_whole(path)
         try:
             self.inode = os.fstat(descriptor).st_ino
@@ -77,6 +85,8 @@ class Generation:
 
     def _store(self, slots: Iterable[int], value: int) -> None:
         view = self.slots
+        if self._is_readonly:
+            return
         if isinstance(slots, range) and len(slots) == SLOT_COUNT:
             view[:] = memoryview(value.to_bytes(8, sys.byteorder) * SLOT_COUNT).cast("Q")
             return
@@ -98,6 +108,20 @@ def _open_whole(path: str) -> int:
         # Not ours or cut short: its holders notice the new inode and stop remembering.
         os.rename(path, f"{path}.damaged")
     raise StoreError(f"cannot make `{path}`")
+
+
+def _looked_at(path: str) -> tuple[int, memoryview]:
+    try:
+        descriptor = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
+    except FileNotFoundError:
+        return 0, memoryview(b"\xff" * SIZE_BYTES).cast("Q")
+    try:
+        found = os.fstat(descriptor)
+        if found.st_size != SIZE_BYTES:
+            return 0, memoryview(b"\xff" * SIZE_BYTES).cast("Q")
+        return found.st_ino, memoryview(mmap.mmap(descriptor, SIZE_BYTES, access=mmap.ACCESS_READ)).cast("Q")
+    finally:
+        os.close(descriptor)
 
 
 def _create(path: str) -> None:

@@ -11,6 +11,8 @@ import os
 import struct
 from time import sleep
 
+from stigg_local.errors import StoreError
+
 # Offsets of the locked bytes; they lie beyond the file's end, where locks are allowed and data is not.
 _MUTEX, _REAL, _TICKETS = 1 << 20, (1 << 20) + 1, 1 << 21
 _TICKET_INDEX, _UNSETTLED_INDEX = 0, 1
@@ -59,11 +61,23 @@ def _open(path: str) -> int:
     return os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
 
 
-class WriterQueue:
-    """First come, first served between processes; one holder per process at a time."""
+def readonly_error(data_dir: str) -> StoreError:
+    """What a write in a directory that is read-only ends in."""
+    return StoreError(f"`{data_dir}` is read-only", hint="make data_dir writable; reads go on meanwhile")
 
-    def __init__(self, path: str) -> None:
+
+class WriterQueue:
+    """First come, first served between processes; one holder per process at a time.
+
+    In a directory that is read-only nobody can write, and `acquire` says so.
+    """
+
+    def __init__(self, path: str, *, is_readonly: bool = False) -> None:
         self.path = path
+        self._ticket = 0
+        self._descriptor = -1
+        if is_readonly:
+            return
         self._descriptor = _open(path)
         if os.fstat(self._descriptor).st_size < _HEAD_BYTES:
             # Growing is safe for those who mapped it already; nobody ever shrinks it.
@@ -73,11 +87,12 @@ class WriterQueue:
         self._map = mmap.mmap(mapped, _HEAD_BYTES)
         os.close(mapped)
         self._words = memoryview(self._map).cast("Q")
-        self._ticket = 0
 
     def acquire(self) -> None:
         """Wait for the turn; an interrupt leaves nothing locked."""
         descriptor = self._descriptor
+        if descriptor < 0:
+            raise readonly_error(os.path.dirname(self.path))
         try:
             _lock(descriptor, _MUTEX)
             ticket = self._ticket = (self._words[_TICKET_INDEX] + 1) & ((1 << 40) - 1)
@@ -94,6 +109,8 @@ class WriterQueue:
     def release(self) -> None:
         """Let the next one go; harmless when nothing is held."""
         descriptor = self._descriptor
+        if descriptor < 0:
+            return
         _unlock(descriptor, _REAL)
         _unlock(descriptor, _TICKETS + self._ticket)
         _unlock(descriptor, _MUTEX)
@@ -117,13 +134,13 @@ class WriterQueue:
 class LeaderLock:
     """At most one process leads; the kernel ends a dead leader's term."""
 
-    def __init__(self, path: str) -> None:
-        self._descriptor = _open(path)
+    def __init__(self, path: str, *, is_readonly: bool = False) -> None:
+        self._descriptor = -1 if is_readonly else _open(path)
         self.is_held = False
 
     def try_acquire(self) -> bool:
         """Lead if nobody does."""
-        if not self.is_held:
+        if not self.is_held and self._descriptor >= 0:
             self.is_held = _try_lock(self._descriptor, 0)
         return self.is_held
 

@@ -21,8 +21,9 @@ _SEQ_INDEX, _SUSPECT_INDEX = 7, 8
 class Mark:
     """The mapping; missing or damaged content counts as knowing nothing."""
 
-    def __init__(self, path: str) -> None:
+    def __init__(self, path: str, *, is_readonly: bool = False) -> None:
         self.path = path
+        self._is_readonly = is_readonly
         self._map: mmap.mmap | None = None
         self._words: memoryview | None = None
         self.file_id = ""
@@ -36,7 +37,7 @@ class Mark:
 
     def store_seq(self, seq: int) -> None:
         """Remember a committed transaction."""
-        if self._words is not None:
+        if self._words is not None and not self._is_readonly:
             self._words[_SEQ_INDEX] = seq
 
     @property
@@ -46,7 +47,7 @@ class Mark:
 
     def set_suspect(self, value: bool) -> None:
         """Ask the next opening for a deep check, or say that it was done."""
-        if self._words is not None:
+        if self._words is not None and not self._is_readonly:
             self._words[_SUSPECT_INDEX] = int(value)
 
     def knows(self, file_id: str, epoch: int, seq: int) -> bool:
@@ -74,13 +75,14 @@ class Mark:
     def _load(self) -> None:
         self.file_id, self.epoch, self._words = "", 0, None
         try:
-            descriptor = os.open(self.path, os.O_RDWR | os.O_CLOEXEC)
+            descriptor = os.open(self.path, (os.O_RDONLY if self._is_readonly else os.O_RDWR) | os.O_CLOEXEC)
         except OSError:
             return
         try:
             if os.fstat(descriptor).st_size != _SIZE_BYTES:
                 return
-            self._map = mmap.mmap(descriptor, _SIZE_BYTES)
+            access = mmap.ACCESS_READ if self._is_readonly else mmap.ACCESS_WRITE
+            self._map = mmap.mmap(descriptor, _SIZE_BYTES, access=access)
         finally:
             os.close(descriptor)
         magic, identity, epoch, digest = _HEAD.unpack_from(self._map)

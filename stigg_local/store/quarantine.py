@@ -54,7 +54,7 @@ def _is_ready(site: Site) -> bool:
         run = _runner(connection)
         meta, position = read_meta(run), read_position(run)
         file_id, epoch = meta.get("file_id", ""), int(meta.get("epoch", "0"))
-        if position is None or not site.mark.knows(file_id, epoch, position.seq):
+        if position is None or not (site.is_readonly or site.mark.knows(file_id, epoch, position.seq)):
             return False
         site.file_id, site.epoch, site.stored_anchor = file_id, epoch, meta.get("boot")
         site.high_water.load(position.high_water_ms, site.stored_anchor)

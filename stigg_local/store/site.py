@@ -44,8 +44,10 @@ class Site:
         self.mark_path = os.path.join(data_dir, filename.rpartition(".")[0] + ".mark")
         self.clock = clock
         self.high_water = HighWater(clock)
-        self.generation = Generation(self._side + "generation")
-        self.mark = Mark(self.mark_path)
+        # Root may write where the mode forbids it, but not on a file system that is mounted read-only.
+        self.is_readonly = not os.access(data_dir, os.W_OK)
+        self.generation = Generation(self._side + "generation", is_readonly=self.is_readonly)
+        self.mark = Mark(self.mark_path, is_readonly=self.is_readonly)
         self.file_id = ""
         self.epoch = 0
         self.stored_anchor: str | None = None
@@ -53,8 +55,8 @@ class Site:
 
     def open_locks(self) -> None:
         """Open the lock files; again in a forked child, where the inherited ones are the parent's."""
-        self.queue = WriterQueue(self._side + "writer.lock")
-        self.leader = LeaderLock(self._side + "leader.lock")
+        self.queue = WriterQueue(self._side + "writer.lock", is_readonly=self.is_readonly)
+        self.leader = LeaderLock(self._side + "leader.lock", is_readonly=self.is_readonly)
 
     def close_locks(self) -> None:
         """Close the lock files."""
@@ -63,7 +65,7 @@ class Site:
 
     def connect(self) -> apsw.Connection:
         """A new connection to the database."""
-        return connect(self.path)
+        return connect(self.path, readonly=self.is_readonly)
 
     def settle_left_over(self) -> None:
         """Void what a dead writer left in flight; the caller holds the writer queue."""

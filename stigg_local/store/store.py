@@ -20,6 +20,7 @@ from stigg_local.store.connection import is_damage, prepare_directory, store_err
 from stigg_local.store.digest import CUSTOMER
 from stigg_local.store.gate import GATE
 from stigg_local.store.keeper import Keeper
+from stigg_local.store.locks import readonly_error
 from stigg_local.store.preload import scan
 from stigg_local.store.quarantine import open_database
 from stigg_local.store.readers import LOAD, CustomerRows, Reader, Readers, verified_rows
@@ -266,6 +267,8 @@ class Store:
         """
         if getpid() != self._pid:
             raise _inherited()
+        if self._site.is_readonly:
+            raise readonly_error(self._site.data_dir)
         if self._keeper is None:
             self._ensure_keeper()
         result: T = self._commit.write(Member(fn, operation, key, durability))

@@ -174,6 +174,8 @@ class Upkeep:
         except Exception as error:
             self.note("status", error)
         is_lost = "lost_ms" in meta
+        if site.is_readonly and self._storage == "ok":
+            self._storage = "readonly"
         return {
             "path": site.path,
             "file_id": meta.get("file_id", site.file_id),

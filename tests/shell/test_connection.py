@@ -1,11 +1,12 @@
 """What is refused before a file is touched: an old SQLite, and a file system on which its locks do not work."""
 
+import os
 import sys
 from pathlib import Path
 
 import pytest
 
-from stigg_local import Stigg, StoreError
+from stigg_local import AccessDeniedReason, Stigg, StoreError
 from stigg_local.store import connection
 from tests.shell.clients import CATALOG
 
@@ -34,3 +35,23 @@ def test_a_network_file_system_is_refused(kind: str, tmp_path: Path, monkeypatch
 def test_the_file_system_of_a_path_is_told() -> None:
     """On Linux the kernel's list of mounts says it; `/proc` is one that is always there."""
     assert "proc" == connection.file_system_type("/proc")
+
+
+def test_a_directory_that_is_read_only_is_served(data_dir: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Reads go on, writes say why they cannot, and nothing in the directory changes."""
+    with Stigg(catalog=CATALOG, data_dir=data_dir) as writer:
+        writer.provision_customer("acme", subscription_params={"plan_id": "plan-app"})
+        writer.report_usage("acme", "feature-calls", 2)
+    before = {path.name: path.read_bytes() for path in data_dir.iterdir() if path.suffix != ".db-shm"}
+    monkeypatch.setattr(os, "access", lambda path, mode: mode != os.W_OK)
+    with Stigg(data_dir=data_dir) as client:
+        assert 2 == client.get_metered_entitlement("acme", "feature-calls").current_usage
+        assert AccessDeniedReason.CustomerNotFound == client.get_boolean_entitlement("b", "x").access_denied_reason
+        with pytest.raises(StoreError, match="read-only"):
+            client.report_usage("acme", "feature-calls", 1)
+        status = client.status()
+        assert ("FRESH", "readonly") == (status.state, (status.storage or {})["storage"])
+    after = {path.name: path.read_bytes() for path in data_dir.iterdir() if path.suffix != ".db-shm"}
+    assert {name: body for name, body in before.items() if "shm" not in name} == {
+        name: body for name, body in after.items() if "shm" not in name
+    }
