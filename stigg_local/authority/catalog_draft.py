@@ -31,7 +31,8 @@ class Problem(Struct, frozen=True, kw_only=True, rename="camel", omit_defaults=T
 
     Attributes:
         file: The file as the caller named it; `<mapping>` for a mapping.
-        line: Line of the mistake for syntax, else of the table (JSON: object) around it; None for a mapping.
+        line: Line of the mistake for syntax and in YAML, else of the table (JSON: object) around it; None for a
+            mapping.
         path: Key path with ids, for example `plans[plan-x].entitlements[feature-y].resetPeriod`.
         id: The id of the item (plan, feature, coupon…) that holds the mistake.
         message: What is wrong and what was expected.
@@ -71,12 +72,15 @@ class Problem(Struct, frozen=True, kw_only=True, rename="camel", omit_defaults=T
 
 
 class Place(Struct):
-    """Where a record stands: key path for people and as written, its item, its fields stated and broken."""
+    """Where a record stands: key path for people and as written, its item, its fields stated and broken.
+
+    A field that is stated goes with the key that states it.
+    """
 
     text: str
     keys: tuple[str | int, ...]
     item_id: str | None
-    stated: frozenset[str]
+    stated: Mapping[str, str]
     broken: set[str]
 
 
@@ -159,10 +163,15 @@ class Draft:
         if not place.broken.isdisjoint((field, mark, *needs)):
             return
         place.broken.add(mark or "*")
-        text = place.text
+        text, keys = place.text, place.keys
         if field:
             text += f".{camel(field)}" if entry is None else f".{camel(field)}[{shown(entry)}]"
-        self.add(text.removeprefix("."), place.keys, place.item_id, message, hint=hint, code=code)
+            keys = (*keys, place.stated.get(field, camel(field)))
+            values = getattr(record, field)
+            if entry is not None and isinstance(values, tuple) and entry in values:
+                # Of two entries that are the same the last one is too many.
+                keys = (*keys, len(values) - 1 - values[::-1].index(entry))
+        self.add(text.removeprefix("."), keys, place.item_id, message, hint=hint, code=code)
 
     def unknown(
         self,

@@ -18,8 +18,19 @@ from stigg_local.authority.catalog_check import check
 from stigg_local.authority.catalog_draft import Draft, Mistake, Problem, shown
 from stigg_local.authority.catalog_shape import read_catalog
 from stigg_local.core.catalog import CatalogFile
-from stigg_local.core.source_lines import Keys, end_of, json_lines, line_of, sentence, toml_lines, toml_place
+from stigg_local.core.source_lines import (
+    Duplicate,
+    Keys,
+    end_of,
+    json_lines,
+    line_of,
+    sentence,
+    toml_lines,
+    toml_place,
+)
 from stigg_local.errors import CatalogInvalid, InvalidInput
+from stigg_local.formats.yaml_text import SUFFIXES as YAML_SUFFIXES
+from stigg_local.formats.yaml_text import YamlError, YamlText, read_yaml
 from stigg_local.store.digest import content_hash
 
 __all__ = ["FILE_SIZE_MAX", "LoadedCatalog", "Problem", "Source", "file_hash", "load", "validate"]
@@ -27,7 +38,7 @@ __all__ = ["FILE_SIZE_MAX", "LoadedCatalog", "Problem", "Source", "file_hash", "
 FILE_SIZE_MAX = 16 * 1024 * 1024
 DIGITS_MAX = 4_000
 MAPPING_NAME = "<mapping>"
-SUFFIXES = (".toml", ".json")
+SUFFIXES = (".toml", ".json", *YAML_SUFFIXES)
 
 Source = str | os.PathLike[str] | Mapping[str, Any]
 
@@ -48,12 +59,18 @@ class LoadedCatalog(Struct, frozen=True):
     hash: str
     name: str
 
+    @property
+    def meaning(self) -> str:
+        """BLAKE2b in hex of what the catalog says: the same in every format, order of keys and spelling of numbers."""
+        body = _spelled(msgspec.to_builtins(self.catalog, builtin_types=(Decimal,), str_keys=True))
+        return content_hash(msgspec.json.encode(body, order="sorted"))
+
 
 def load(source: Source) -> LoadedCatalog:
     """Read and check a catalog.
 
     Args:
-        source: Path of a `.toml` or `.json` file, or a mapping with the same structure.
+        source: Path of a `.toml`, `.json` or `.yaml` file, or a mapping with the same structure.
 
     Raises:
         CatalogInvalid: With every mistake in `problems`; a file that cannot be read is one.
@@ -87,6 +104,18 @@ def file_hash(path: str | os.PathLike[str]) -> str:
         raise CatalogInvalid(str(error.problem), problems=(error.problem,)) from None
 
 
+def _spelled(value: Any) -> Any:
+    """A value with every amount in one spelling."""
+    match value:
+        case dict():
+            return {key: _spelled(item) for key, item in value.items()}
+        case list() | tuple():
+            return [_spelled(item) for item in value]
+        case Decimal():
+            return format(value.normalize(), "f")
+    return value
+
+
 class _Unreadable(Exception):
     """A source of which nothing can be read; one problem says why."""
 
@@ -115,7 +144,7 @@ def _read(source: Source) -> tuple[LoadedCatalog | None, list[Problem]]:
         raise InvalidInput(
             f"a catalog of type `{type(source).__name__}` cannot be read",
             code="InvalidArgumentError",
-            hint="pass the path of a .toml or .json file, or a mapping",
+            hint="pass the path of a .toml, .json or .yaml file, or a mapping",
         )
     try:
         return _read_file(source)
@@ -127,35 +156,43 @@ def _read_file(path: str | os.PathLike[str]) -> tuple[LoadedCatalog | None, list
     file = _file_name(path)
     suffix = Path(path).suffix.lower()
     if suffix not in SUFFIXES:
-        raise _Unreadable(file, f"`{file}` is not a catalog file", hint="catalog files end in .toml or .json")
+        raise _Unreadable(file, f"`{file}` is not a catalog file", hint="catalog files end in .toml, .json or .yaml")
     content = _bytes_of(path)
     text = _text_of(content, file)
-    duplicates: list[Keys] = []
-    if suffix == ".toml":
-        source: object = _parsed_toml(text, file)
+    duplicates: list[Duplicate] = []
+    yaml = _parsed_yaml(text, file) if suffix in YAML_SUFFIXES else None
+    if yaml is not None:
+        # A file of comments alone says as little as an empty table.
+        source, duplicates = {} if yaml.value is None else yaml.value, yaml.duplicates
+    elif suffix == ".toml":
+        source = _parsed_toml(text, file)
     else:
         source, has_duplicates = _parsed_json(text, file)
         duplicates = json_lines(text)[1] if has_duplicates else []
     if not isinstance(source, Mapping):
-        raise _Unreadable(file, "the file does not hold an object", line=1, hint='it begins with {"schema": 1, …')
+        beginning = '{"schema": 1, …' if yaml is None else "schema: 1"
+        raise _Unreadable(file, "the file does not hold an object", line=1, hint=f"it begins with {beginning}")
     draft = read_catalog(source)
-    for keys in duplicates:
-        _report_duplicate(draft, keys)
+    for duplicate in duplicates:
+        _report_duplicate(draft, duplicate)
     check(draft)
     if draft.mistakes:
-        lines = toml_lines(text) if suffix == ".toml" else json_lines(text)[0]
+        lines = None if yaml is None else yaml.lines
+        if lines is None:
+            lines = toml_lines(text) if suffix == ".toml" else json_lines(text)[0]
         return None, _problems(draft, file, lines)
     return LoadedCatalog(draft.catalog, content_hash(content), Path(path).name), []
 
 
-def _report_duplicate(draft: Draft, keys: Keys) -> None:
-    """Report a key that a JSON object states twice."""
+def _report_duplicate(draft: Draft, duplicate: Duplicate) -> None:
+    """Report a key that an object states twice."""
+    keys = duplicate.keys
     place = draft.place_of(keys)
     around, depth = ("", 0) if place is None else (place.text, len(place.keys))
     rest = "".join(f"[{key}]" if isinstance(key, int) else f".{shown(key)}" for key in keys[depth:])
     text = f"{around}{rest}".removeprefix(".")
     item_id = None if place is None else place.item_id
-    draft.add(text, keys, item_id, "is stated twice in one object", hint="the last one would win")
+    draft.add(text, keys, item_id, duplicate.message, hint="keep one of the two")
 
 
 def _problems(draft: Draft, file: str, lines: dict[Keys, int] | None) -> list[Problem]:
@@ -218,7 +255,8 @@ def _text_of(content: bytes, file: str) -> str:
         column = error.start - content.rfind(b"\n", 0, error.start)
         raise _Unreadable(file, "is not UTF-8 text", line=line, column=column, hint="save it as UTF-8") from None
     if not text.strip():
-        raise _Unreadable(file, "is empty", line=1, hint="a catalog begins with schema = 1")
+        beginning = "schema: 1" if file.lower().endswith(YAML_SUFFIXES) else "schema = 1"
+        raise _Unreadable(file, "is empty", line=1, hint=f"a catalog begins with {beginning}")
     return text
 
 
@@ -258,6 +296,13 @@ def _parsed_json(text: str, file: str) -> tuple[object, bool]:
     except RecursionError:
         raise _Unreadable(file, "is nested too deeply") from None
     return source, has_duplicates
+
+
+def _parsed_yaml(text: str, file: str) -> YamlText:
+    try:
+        return read_yaml(text, whole=_whole, broken=_decimal)
+    except YamlError as error:
+        raise _Unreadable(file, error.message, line=error.line, column=error.column, hint=error.hint) from None
 
 
 def _decimal(text: str) -> Decimal:

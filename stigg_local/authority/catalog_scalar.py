@@ -9,6 +9,8 @@ from collections.abc import Mapping
 from decimal import Decimal
 from typing import NamedTuple
 
+from msgspec import Struct
+
 from stigg_local.authority.catalog_draft import shown
 from stigg_local.core.catalog import (
     Addon,
@@ -23,7 +25,6 @@ from stigg_local.core.catalog import (
     PackageEntitlement,
     Price,
     PromotionCode,
-    Record,
     Tier,
     TopUpPrice,
     TrialConfig,
@@ -58,7 +59,7 @@ class Range(NamedTuple):
 
 WHOLE = Range(-WHOLE_MAX)
 AMOUNT = Range(0, AMOUNT_MAX)
-RANGES: dict[tuple[type[Record], str], Range] = {
+RANGES: dict[tuple[type[Struct], str], Range] = {
     (Feature, "scale"): Range(0, SCALE_MAX),
     (CreditCurrency, "scale"): Range(0, SCALE_MAX),
     (UnitTransformation, "divide"): Range(2),

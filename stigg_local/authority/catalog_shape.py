@@ -11,7 +11,7 @@ from enum import StrEnum
 from typing import Any, Literal, NamedTuple
 
 import msgspec.inspect as inspect
-from msgspec import NODEFAULT
+from msgspec import NODEFAULT, Struct
 
 from stigg_local.authority.catalog_draft import Draft, Place, shown
 from stigg_local.authority.catalog_scalar import (
@@ -46,6 +46,9 @@ ALIASES: dict[str, type[StrEnum]] = {
     "meter_type": MeterType,
     "billing_period": BillingPeriod,
 }
+
+# By which editors find the JSON Schema of a file; it says nothing about the catalog.
+SCHEMA_KEY = "$schema"
 
 Kind = Literal["text", "flag", "whole", "number", "amount", "word", "scalar", "list", "map", "record"]
 
@@ -91,7 +94,11 @@ def read_catalog(source: Mapping[Any, Any]) -> Draft:
         source: What a catalog file holds, keys in camel case or snake case.
     """
     reader = _Reader(Draft())
-    catalog = reader.record(CatalogFile, source, _Here("", (), None))
+    stated = {key: value for key, value in source.items() if key != SCHEMA_KEY}
+    if not isinstance(source.get(SCHEMA_KEY, ""), str):
+        wrong = Wrong(f"{described(source[SCHEMA_KEY])}, expected text", "name a JSON Schema, or leave it out")
+        reader.wrong(_Here(SCHEMA_KEY, (SCHEMA_KEY,), None), wrong)
+    catalog = reader.record(CatalogFile, stated, _Here("", (), None))
     assert isinstance(catalog, CatalogFile), "a record is of the kind that was asked for"
     reader.draft.catalog = catalog
     return reader.draft
@@ -104,7 +111,7 @@ class _Reader:
         self.draft = draft
 
     def wrong(self, here: _Here, error: Wrong) -> None:
-        # The line that is looked for is that of the table around the value.
+        # In TOML and JSON the line that is looked for is that of the table around the value.
         self.draft.add(here.text, here.keys, here.item_id, error.message, hint=error.hint)
 
     def record(self, kind: type[Record], value: object, here: _Here) -> Record:
@@ -135,7 +142,8 @@ class _Reader:
                 missing = Wrong("is missing", f"expected {_expected(field.shape)}")
                 self.wrong(here.key(field.key, field.key), missing)
         made = kind(**values)
-        self.draft.place(made, Place(here.text, here.keys, here.item_id, frozenset(stated), broken))
+        written_as = {name: written for name, (_, written) in stated.items()}
+        self.draft.place(made, Place(here.text, here.keys, here.item_id, written_as, broken))
         return made
 
     def _stated(
@@ -156,13 +164,13 @@ class _Reader:
         misspelt: set[str] = set()
         keys = [field.key for field in fields]
         for written, item in strangers:
-            text = shown(written)
+            text, key = shown(written), _key(written)
             meant = self.draft.nearest(written, keys)
             hint = f"did you mean `{meant}`?" if meant else f"known keys: {', '.join(keys)}"
-            self.wrong(here.key(text, text), Wrong("is not a known key", hint))
+            self.wrong(here.key(text, key), Wrong("is not a known key", hint))
             # What was probably meant is neither missing nor unknown to others.
             if meant is not None and names[meant].name not in stated:
-                stated[names[meant].name] = (item, text)
+                stated[names[meant].name] = (item, key)
                 misspelt.add(names[meant].name)
         return stated, misspelt
 
@@ -208,7 +216,7 @@ class _Reader:
             raise Wrong(f"{described(value)}, expected a table")
         made: dict[str, object] = {}
         for written, entry in value.items():
-            place = here.key(shown(written), shown(written))
+            place = here.key(shown(written), _key(written))
             try:
                 key = self._word(written, shape.words, "billing_period") if shape.words else text_of(written, "")
                 if shape.item.kind == "record":
@@ -258,7 +266,7 @@ class _Reader:
 
 
 @functools.cache
-def fields_of(kind: type[Record]) -> tuple[tuple[Field, ...], dict[str, Field]]:
+def fields_of(kind: type[Struct]) -> tuple[tuple[Field, ...], dict[str, Field]]:
     """The fields of a record, and each by both of its spellings."""
     info = inspect.type_info(kind)
     assert isinstance(info, inspect.StructType), "records are structs"
@@ -326,6 +334,11 @@ def _neutral(field: Field) -> Any:
                 **{item.name: _neutral(item) for item in fields_of(field.shape.record)[0] if item.required}
             )
     return ""
+
+
+def _key(written: object) -> str:
+    """A key of any type as a part of a key path."""
+    return written if isinstance(written, str) else shown(written)
 
 
 def _label(kind: type[Record], entry: object) -> str | None:

@@ -54,10 +54,20 @@ class Fallbacks(Struct, frozen=True):
     credits: dict[str, Fallback] = {}
 
 
+# What a fallback of the other section may say, and this one may not, for it would never be looked at.
+FOREIGN = {
+    "features": ("current_balance", "total_granted", "total_consumed"),
+    "credits": ("value", "usage_limit", "is_unlimited", "enum_values"),
+}
+# Keys that mean a field under another name of the field's own words.
+OTHER_KEYS = {"remaining": "current_balance", "hasUnlimitedUsage": "is_unlimited", "isGranted": "has_access"}
+
 _KEYS: dict[str, str] = {}
 for _attribute, _key in zip(Fallback.__struct_fields__, Fallback.__struct_encode_fields__, strict=True):
     _KEYS[_attribute] = _KEYS[_key] = _attribute
-_KEYS |= {"remaining": "current_balance", "hasUnlimitedUsage": "is_unlimited", "isGranted": "has_access"}
+_KEYS |= OTHER_KEYS
+# Numbers that may be below 0.
+SIGNED = frozenset({"current_balance"})
 _BOOLEANS = {"has_access", "is_unlimited", "has_soft_limit"}
 
 
@@ -126,7 +136,7 @@ def _checked(attribute: str, item: object, where: str) -> object:
     if item is None:
         return None
     number = shown(item, name=where)
-    if number < 0 and attribute != "current_balance":
+    if number < 0 and attribute not in SIGNED:
         raise InvalidInput(f"{where} is `{told(item)}`, below 0", hint="0 or more")
     return number
 

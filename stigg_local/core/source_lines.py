@@ -4,6 +4,8 @@ Laws: a text that is scanned was parsed before, so the scan only has to tell str
 """
 
 import re
+from collections.abc import Iterator
+from typing import NamedTuple
 
 Keys = tuple[str | int, ...]
 
@@ -16,6 +18,36 @@ _TOML_PLACE = re.compile(r" \(at (?:line (\d+), column (\d+)|end of document)\)$
 _NAME_TUPLE = re.compile(r"\((?:'[^']*',? ?)+\)")
 _NAME = re.compile(r"'([^']*)'")
 _JSON = re.compile(r'"(?:[^"\\]|\\.)*"|[{}\[\],]', re.DOTALL)
+# What the parser says of a key or a table that is there already.
+_TOML_TWICE = re.compile(r"Cannot (overwrite a value|declare .* twice)")
+
+
+class Duplicate(NamedTuple):
+    """A key that a table states twice, and the lines of both."""
+
+    keys: Keys
+    first: int
+    second: int
+
+    @property
+    def message(self) -> str:
+        """What is wrong with it."""
+        lines = f"in line {self.second}"
+        if self.first != self.second:
+            lines = f"in lines {self.first} and {self.second}"
+        return f"is stated twice in one object, {lines}"
+
+
+class _Statement(NamedTuple):
+    """A header, with the key path of its table, or a key below one, with the parts of its name."""
+
+    table: Keys
+    names: tuple[str, ...]
+    line: int
+
+    @property
+    def keys(self) -> Keys:
+        return (*self.table, *self.names)
 
 
 def line_of(lines: dict[Keys, int], keys: Keys) -> int:
@@ -34,31 +66,40 @@ def toml_lines(text: str, *, every_key: bool = False) -> dict[Keys, int]:
         every_key: Also the keys inside of tables, and the tables that only a header below them implies.
     """
     lines: dict[Keys, int] = {}
+    inside = False
+    for statement in _statements(text):
+        if not statement.names:
+            lines[statement.table] = statement.line
+            for length in range(1, len(statement.table) if every_key else 1):
+                lines.setdefault(statement.table[:length], statement.line)
+            inside = True
+        elif every_key or not inside:
+            for length in range(1, len(statement.names) + 1 if every_key else 2):
+                lines.setdefault((*statement.table, *statement.names[:length]), statement.line)
+    return lines
+
+
+def _statements(text: str) -> Iterator[_Statement]:
+    """The headers and keys of a text, in order."""
     counts: dict[Keys, int] = {}
     counter = _Counter(text)
-    at, inside = 0, False
-    keys: Keys = ()
+    at = 0
+    table: Keys = ()
     while True:
         space = _SPACE.match(text, at)
         at = space.end() if space else at
         if at >= len(text):
-            return lines
+            return
         start = at
         if text[at] == "[":
             is_list = text.startswith("[[", at)
             names, at = _names(text, at + 1 + is_list)
-            keys = _resolved(names, counts, is_list)
-            lines[keys] = line = counter.line(start)
-            for length in range(1, len(keys) if every_key else 1):
-                lines.setdefault(keys[:length], line)
-            inside = True
+            table = _resolved(names, counts, is_list)
+            yield _Statement(table, (), counter.line(start))
             at += 1 + is_list
         else:
             names, at = _names(text, at)
-            if every_key or not inside:
-                line = counter.line(start)
-                for length in range(1, len(names) + 1 if every_key else 2):
-                    lines.setdefault((*keys, *names[:length]), line)
+            yield _Statement(table, tuple(names), counter.line(start))
             at = _after_value(text, at + 1)
 
 
@@ -115,15 +156,16 @@ def _after_value(text: str, at: int) -> int:
     return len(text)
 
 
-def json_lines(text: str) -> tuple[dict[Keys, int], list[Keys]]:
-    """The line of each object, and the keys that are stated twice in one."""
+def json_lines(text: str) -> tuple[dict[Keys, int], list[Duplicate]]:
+    """The line of each object, and the keys that are stated twice in one, which also have the line of the last."""
     import json
 
     lines: dict[Keys, int] = {}
-    duplicates: list[Keys] = []
+    duplicates: list[Duplicate] = []
     counter = _Counter(text)
-    # For each open bracket its key path and the keys met in it (None in a list); beside it the key or index.
-    stack: list[tuple[Keys, set[str] | None]] = []
+    # For each open bracket its key path and the lines of the keys met in it (None in a list); beside it the key or
+    # index.
+    stack: list[tuple[Keys, dict[str, int] | None]] = []
     current: list[str | int] = []
     expects_key = False
     for found in _JSON.finditer(text):
@@ -132,7 +174,7 @@ def json_lines(text: str) -> tuple[dict[Keys, int], list[Keys]]:
             keys: Keys = (*stack[-1][0], current[-1]) if stack else ()
             if sign == "{":
                 lines[keys] = counter.line(found.start())
-            stack.append((keys, set() if sign == "{" else None))
+            stack.append((keys, {} if sign == "{" else None))
             current.append("" if sign == "{" else 0)
             expects_key = sign == "{"
         elif sign in "]}":
@@ -147,23 +189,43 @@ def json_lines(text: str) -> tuple[dict[Keys, int], list[Keys]]:
             key = json.loads(sign, strict=False)
             path, met = stack[-1]
             assert met is not None, "keys stand in objects"
+            line = counter.line(found.start())
             if key in met:
-                duplicates.append((*path, key))
-            met.add(key)
+                duplicates.append(Duplicate((*path, key), met[key], line))
+                lines[*path, key] = line
+            met[key] = line
             current[-1] = key
             expects_key = False
     return lines, duplicates
 
 
 def toml_place(message: str, text: str) -> tuple[str, int, int]:
-    """The TOML parser's message apart from the line and column that it names."""
+    """The TOML parser's message apart from the line and column that it names.
+
+    Of what is stated twice the message also names the line of the first.
+    """
     place = _TOML_PLACE.search(message)
     line, column = end_of(text)
     if place is not None:
         message = message[: place.start()]
         if place[1] is not None:
             line, column = int(place[1]), int(place[2])
-    return sentence(message), line, column
+    first = _first_of_two(text, line) if _TOML_TWICE.match(message) else None
+    return sentence(message) + ("" if first is None else f", the first is in line {first}"), line, column
+
+
+def _first_of_two(text: str, line: int) -> int | None:
+    """Where that was stated first which the statement of a line states again."""
+    met: dict[Keys, int] = {}
+    first = None
+    for statement in _statements(text):
+        if statement.line > line:
+            break
+        keys = statement.keys
+        # A table and a list of tables of one name are in each other's way, too.
+        first = met.get(keys, met.get((*keys, 0), met.get(keys[:-1]) if keys[-1:] == (0,) else None))
+        met.setdefault(keys, statement.line)
+    return first
 
 
 def sentence(message: str) -> str:

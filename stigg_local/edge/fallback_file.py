@@ -61,7 +61,7 @@ class FallbackFile:
         """Load the file and begin to follow it.
 
         Args:
-            path: A `.toml` or `.json` file.
+            path: A `.toml`, `.json` or `.yaml` file.
             on_change: Called in the following thread after other values were taken.
 
         Raises:

@@ -9,20 +9,28 @@ import stat
 from collections.abc import Callable, Mapping
 from typing import Any
 
-from stigg_local.core.fallback import Fallback, Fallbacks, parse_fallback
+from stigg_local.core.fallback import FOREIGN, Fallback, Fallbacks, parse_fallback
 from stigg_local.core.nearest import nearest
-from stigg_local.core.source_lines import Keys, end_of, json_lines, line_of, sentence, toml_lines, toml_place
+from stigg_local.core.source_lines import (
+    Duplicate,
+    Keys,
+    end_of,
+    json_lines,
+    line_of,
+    sentence,
+    toml_lines,
+    toml_place,
+)
 from stigg_local.errors import FallbackFileError, InvalidInput
+from stigg_local.formats.yaml_text import SUFFIXES as YAML_SUFFIXES
+from stigg_local.formats.yaml_text import YamlError, YamlText, read_yaml
 
 FILE_SIZE_MAX = 16 * 1024 * 1024
 SCHEMA = 1
-SUFFIXES = (".toml", ".json")
+SUFFIXES = (".toml", ".json", *YAML_SUFFIXES)
 SECTIONS = ("features", "credits")
-# What a fallback of the other section may say, and this one may not, for it would never be looked at.
-FOREIGN = {
-    "features": ("current_balance", "total_granted", "total_consumed"),
-    "credits": ("value", "usage_limit", "is_unlimited", "enum_values"),
-}
+# By which editors find the JSON Schema of a file; it says nothing about the values.
+SCHEMA_KEY = "$schema"
 _NUMBER, _BOOLEAN = "write a number, without quotes", "write true or false"
 # The keys as the file's words have them, each with how its value is written.
 HINTS = {
@@ -44,14 +52,13 @@ SHOWN_MAX = 60
 
 _HUGE_NUMBER = re.compile(rf"[0-9_]{{{DIGITS_MAX},}}")
 _EMPTY = Fallback(False)
-_BEGINNING = f"a fallback file begins with schema = {SCHEMA}"
 
 
 def read_fallback_file(path: str | os.PathLike[str]) -> Fallbacks:
     """Read and check a fallback file.
 
     Args:
-        path: A `.toml` or `.json` file of at most 16 MiB.
+        path: A `.toml`, `.json` or `.yaml` file of at most 16 MiB.
 
     Raises:
         FallbackFileError: The file is missing, cannot be read or is invalid; names file, line and key path.
@@ -65,18 +72,18 @@ def file_name(path: str | os.PathLike[str]) -> str:
     """The file as the caller named it, in characters that print.
 
     Raises:
-        FallbackFileError: Neither `.toml` nor `.json`.
+        FallbackFileError: Neither `.toml` nor `.json` nor `.yaml`.
         InvalidInput: Not a path.
     """
     if not isinstance(path, str | os.PathLike):
         raise InvalidInput(
             f"a fallback file of type `{type(path).__name__}` cannot be read",
             code="InvalidArgumentError",
-            hint="pass the path of a .toml or .json file, or a mapping as entitlements_fallback",
+            hint="pass the path of a .toml, .json or .yaml file, or a mapping as entitlements_fallback",
         )
     name = _printable(os.fsdecode(path))
     if not name.lower().endswith(SUFFIXES):
-        raise FallbackFileError(f"`{name}` is not a fallback file", hint="fallback files end in .toml or .json")
+        raise FallbackFileError(f"`{name}` is not a fallback file", hint="fallback files end in .toml, .json or .yaml")
     return name
 
 
@@ -95,14 +102,14 @@ def fallback_bytes(path: str | os.PathLike[str], name: str) -> bytes:
         descriptor = os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC)
         with os.fdopen(descriptor, "rb") as file:
             if not stat.S_ISREG(os.fstat(descriptor).st_mode):
-                raise FallbackFileError(f"{name}: is not a regular file", hint="name a .toml or .json file")
+                raise FallbackFileError(f"{name}: is not a regular file", hint="name a .toml, .json or .yaml file")
             content = file.read(FILE_SIZE_MAX + 1)
     except FileNotFoundError:
         raise FallbackFileError(
             f"{name}: does not exist", hint="create it, correct the path, or leave fallback_file out"
         ) from None
     except IsADirectoryError:
-        raise FallbackFileError(f"{name}: is not a regular file", hint="name a .toml or .json file") from None
+        raise FallbackFileError(f"{name}: is not a regular file", hint="name a .toml, .json or .yaml file") from None
     except (OSError, ValueError) as error:
         reason = error.strerror if isinstance(error, OSError) and error.strerror else str(error)
         raise FallbackFileError(
@@ -121,18 +128,22 @@ def parse_fallback_file(content: bytes, name: str) -> Fallbacks:
 
     Args:
         content: The bytes.
-        name: The file's name, which also says what is in it: `.json`, else TOML.
+        name: The file's name, which also says what is in it: `.json`, `.yaml`, else TOML.
 
     Raises:
         FallbackFileError: The first thing that is wrong.
     """
     text = _text_of(content, name)
     is_json = name.lower().endswith(".json")
+    yaml = _yaml(text, name) if name.lower().endswith(YAML_SUFFIXES) else None
     try:
-        source = _json(text, name) if is_json else _toml(text, name)
-        return _checked(source)
+        if yaml is not None:
+            return _checked(_yaml_value(yaml), name)
+        return _checked(_json(text, name) if is_json else _toml(text, name), name)
     except _Wrong as wrong:
-        lines = json_lines(text)[0] if is_json else toml_lines(text, every_key=True)
+        lines = None if yaml is None else yaml.lines
+        if lines is None:
+            lines = json_lines(text)[0] if is_json else toml_lines(text, every_key=True)
         raise _error(name, line_of(lines, wrong.keys), None, wrong.message, wrong.hint) from None
     except RecursionError:
         raise FallbackFileError(
@@ -169,7 +180,7 @@ def _text_of(content: bytes, name: str) -> str:
         column = error.start - content.rfind(b"\n", 0, error.start)
         raise _error(name, line, column, "is not UTF-8 text", "save it as UTF-8") from None
     if not text.strip():
-        raise _error(name, 1, None, "is empty", _BEGINNING)
+        raise _error(name, 1, None, "is empty", _beginning(name))
     return text
 
 
@@ -205,9 +216,28 @@ def _json(text: str, name: str) -> object:
     except ValueError:
         raise _huge_number(text, name) from None
     if has_duplicates:
-        keys = json_lines(text)[1][0]
-        raise _Wrong(keys, f"{_path(keys)} is stated twice in one object", "keep one of the two")
+        raise _twice(json_lines(text)[1][0])
     return source
+
+
+def _yaml(text: str, name: str) -> YamlText:
+    try:
+        return read_yaml(text)
+    except YamlError as error:
+        if error.line is None:
+            raise FallbackFileError(f"{name}: {error.message}", hint=error.hint) from None
+        raise _error(name, error.line, error.column, error.message, error.hint) from None
+
+
+def _yaml_value(yaml: YamlText) -> object:
+    if yaml.duplicates:
+        raise _twice(yaml.duplicates[0])
+    # A file of comments alone says as little as an empty table.
+    return {} if yaml.value is None else yaml.value
+
+
+def _twice(duplicate: Duplicate) -> _Wrong:
+    return _Wrong(duplicate.keys, f"{_path(duplicate.keys)} {duplicate.message}", "keep one of the two")
 
 
 def _huge_number(text: str, name: str) -> FallbackFileError:
@@ -219,23 +249,33 @@ def _huge_number(text: str, name: str) -> FallbackFileError:
 # Tables to fallback values ----------------------------------------------------------------------------------
 
 
-def _checked(source: object) -> Fallbacks:
+def _beginning(name: str) -> str:
+    sign = ":" if name.lower().endswith(YAML_SUFFIXES) else " ="
+    return f"a fallback file begins with schema{sign} {SCHEMA}"
+
+
+def _checked(source: object, name: str) -> Fallbacks:
     if not isinstance(source, Mapping):
-        raise _Wrong((), "the file does not hold an object", f'it begins with {{"schema": {SCHEMA}, …')
+        is_json = name.lower().endswith(".json")
+        hint = f'it begins with {{"schema": {SCHEMA}, …' if is_json else _beginning(name)
+        raise _Wrong((), "the file does not hold an object", hint)
     known = ("schema", *SECTIONS)
+    if not isinstance(source.get(SCHEMA_KEY, ""), str):
+        message = f"`{SCHEMA_KEY}` is `{_short(source[SCHEMA_KEY])}`, not text"
+        raise _Wrong((SCHEMA_KEY,), message, "name a JSON Schema, or leave it out")
     for key in source:
-        if key not in known:
+        if key not in known and key != SCHEMA_KEY:
             near = nearest(key, known)
-            hint = f"did you mean `{near}`" if near else f"known are {', '.join(f'`{name}`' for name in known)}"
+            hint = f"did you mean `{near}`" if near else f"known are {', '.join(f'`{one}`' for one in known)}"
             raise _Wrong((key,), f"{_short(key)} is an unknown key", hint)
     if "schema" not in source:
-        raise _Wrong((), "`schema` is missing", _BEGINNING)
+        raise _Wrong((), "`schema` is missing", _beginning(name))
     schema = source["schema"]
     if type(schema) is not int or schema != SCHEMA:
         stated = f'"{_short(schema)}"' if isinstance(schema, str) else _short(schema)
         message = f"schema is `{stated}`, not the number {SCHEMA}"
         raise _Wrong(("schema",), message, f"this version reads schema {SCHEMA}")
-    features, credits = (_section(name, source.get(name, {})) for name in SECTIONS)
+    features, credits = (_section(section, source.get(section, {})) for section in SECTIONS)
     return Fallbacks(features, credits)
 
 
@@ -258,7 +298,9 @@ def _entry(section: str, key: str, value: object) -> Fallback:
         fallback = parse_fallback(value, where=where)
     except InvalidInput as error:
         broken = _first_key(value, lambda one: one is None)
-        hint = error.hint if broken is None else _hint(broken)
+        # A number below 0 is written well enough.
+        is_number = broken in HINTS and type(value[broken]) in (int, float) and value[broken] < 0
+        hint = error.hint if broken is None or is_number else _hint(broken)
         raise _Wrong(keys if broken is None else (*keys, broken), error.message, hint) from None
     if _says_foreign(section, fallback):
         # Looked for one by one, for the file may have it under another spelling.

@@ -224,8 +224,8 @@ def test_what_is_not_a_readable_file_raises_with_its_name(tmp_path: Path) -> Non
             FallbackFile(path)
         assert path.name.replace("\0", "\\x00") in caught.value.message
         assert caught.value.hint
-    with pytest.raises(FallbackFileError, match=r"`fallback\.yaml` is not a fallback file"):
-        read_fallback_file("fallback.yaml")
+    with pytest.raises(FallbackFileError, match=r"`fallback\.yam` is not a fallback file"):
+        read_fallback_file("fallback.yam")
 
 
 def test_a_mapping_is_no_path() -> None:

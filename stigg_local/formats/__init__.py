@@ -1,0 +1,1 @@
+"""File formats that need a package of their own; the only room that imports one."""
