@@ -313,7 +313,7 @@ def _amounts(catalog: Catalog, source: SubscriptionSource) -> dict[tuple[str, st
         package = catalog.packages.get((package_id, version))
         for entitlement in () if package is None else package.credits:
             key: tuple[str, str] = (entitlement.currency_id, entitlement.cadence)
-            amount = EXACT.multiply(_amount(catalog, source, entitlement), quantity)
+            amount = EXACT.multiply(stated_amount(catalog, source, entitlement), quantity)
             if index == 0 and key in custom:
                 amount = Decimal(0)
             soft[key] = soft.get(key, False) or entitlement.has_soft_limit
@@ -329,7 +329,8 @@ def _amounts(catalog: Catalog, source: SubscriptionSource) -> dict[tuple[str, st
     return {key: value for key, value in amounts.items() if value[0] > 0}
 
 
-def _amount(catalog: Catalog, source: SubscriptionSource, entitlement: CreditEntitlement) -> Decimal:
+def stated_amount(catalog: Catalog, source: SubscriptionSource, entitlement: CreditEntitlement) -> Decimal:
+    """What an entitlement comes to for one of its package: its amount, times the units that it depends on."""
     amount = to_decimal(entitlement.amount, name="amount")
     if entitlement.dependency_feature_id is None:
         return amount

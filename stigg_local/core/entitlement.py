@@ -258,7 +258,7 @@ def find_winner(
             continue
         if found.values:
             values |= found.values
-        if best is None or found.rank > best.rank or (found.rank == best.rank and _before(source, best_source)):
+        if best is None or found.rank > best.rank or (found.rank == best.rank and before(source, best_source)):
             best, best_source = found, source
     if best is None or best_source is None:
         return None, values, is_active, until
@@ -354,7 +354,7 @@ def _customer_reason(view: CustomerView | None, resource_id: str) -> AccessDenie
     return None
 
 
-def _before(source: Source, other: Source | None) -> bool:
+def before(source: Source, other: Source | None) -> bool:
     """Equal generosity: a subscription before a trial before a promotion, else the first."""
     return _order(source) < _order(other)
 

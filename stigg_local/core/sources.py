@@ -4,7 +4,7 @@
 generous source wins across sources (§2.3). Contributions are interned: customers on one plan share them.
 """
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from decimal import Decimal
 
 from msgspec import Struct
@@ -25,6 +25,8 @@ from stigg_local.core.period import RESET_RANK
 from stigg_local.core.quantity import EXACT, POWERS, RAW_MAX, clamp, limit_to_raw, shown
 
 INTERNED_MAX = 20_000
+# What the places of `Contribution.rank` compare, in the order in which they decide.
+RANKS = ("GRANTED", "UNLIMITED", "LARGER_LIMIT", "SOFT_LIMIT", "SHORTER_RESET")
 
 
 class FeatureRef(Struct, frozen=True, gc=False):
@@ -86,6 +88,29 @@ class Contribution(Struct, frozen=True, gc=False):
     rate: Rate | None
     rank: tuple[bool, bool, int, bool, int]
     by: tuple[str, ...]
+
+
+class Part(Struct, frozen=True, gc=False):
+    """What one package of a subscription states of a feature.
+
+    `stated_by` is the package that the statement is from: a base plan where it is inherited.
+    """
+
+    package_id: str
+    version: int
+    quantity: int
+    entitlement: PackageEntitlement
+    stated_by: str
+    is_plan: bool
+
+    @property
+    def is_override(self) -> bool:
+        """True for an add-on that replaces what the plan and the increments give."""
+        return not self.is_plan and self.entitlement.behavior == "Override"
+
+    def amount(self) -> Decimal:
+        """The stated number, times the quantity; 0 without a number."""
+        return _times(self.entitlement.limit, self.quantity)
 
 
 class Catalog:
@@ -232,76 +257,87 @@ def promotional_contribution(entitlement: PackageEntitlement, feature: Feature) 
     )
 
 
+def stated(catalog: Catalog, source: SubscriptionSource, feature: Feature) -> list[Part]:
+    """What each package of a subscription states of a feature, the plan first; packages without a word left out."""
+    parts: list[Part] = []
+    for index, (package_id, version, quantity) in enumerate(source.packages):
+        package = catalog.packages.get((package_id, version))
+        found = None if package is None else package.entitlements.get(feature.id)
+        if found is not None:
+            parts.append(Part(package_id, version, quantity, found[0], found[1], index == 0))
+    return parts
+
+
+def winning_override(parts: Sequence[Part]) -> Part | None:
+    """The override that replaces plan and increments: an unlimited one, else the largest; None without any."""
+    best: Part | None = None
+    for part in parts:
+        if part.is_plan or part.entitlement.behavior != "Override":
+            continue
+        if part.entitlement.is_unlimited:
+            return part
+        if best is None or part.amount() > best.amount():
+            best = part
+    return best
+
+
 def _combine(
     catalog: Catalog, source: SubscriptionSource, feature: Feature, *, committed: Number | None, custom: bool
 ) -> Contribution | None:
     """Plan, increments and overrides of one subscription (semantics §2.2, §20.5)."""
-    plan: PackageEntitlement | None = None
-    plan_soft = is_committed = pays_as_it_goes = False
-    increments: list[tuple[PackageEntitlement, int]] = []
-    overrides: list[tuple[PackageEntitlement, int]] = []
-    by: list[str] = []
-    for index, (package_id, version, quantity) in enumerate(source.packages):
-        package = catalog.packages.get((package_id, version))
-        found = None if package is None else package.entitlements.get(feature.id)
-        if package is None or found is None:
-            continue
-        by.append(found[1])
-        if index == 0:
-            plan = found[0]
-            plan_soft = plan.has_soft_limit or feature.id in package.soft
-            is_committed = custom or committed is not None
-            pays_as_it_goes = package.prices.get(feature.id) == "USAGE_BASED"
-        elif found[0].behavior == "Override":
-            overrides.append((found[0], quantity))
-        else:
-            increments.append((found[0], quantity))
-    contributors = ([plan] if plan is not None else []) + [item for item, _ in (*increments, *overrides)]
-    if not contributors:
+    parts = stated(catalog, source, feature)
+    if not parts:
         return None
-    values = frozenset[str]().union(*(_values(item, feature) for item in contributors if item.is_granted))
-    is_granted = any(item.is_granted for item in contributors)
-    if overrides:
-        unlimited = any(item.is_unlimited for item, _ in overrides)
-        winner = max(overrides, key=lambda pair: _times(pair[0].limit, pair[1]))
-        if unlimited:
-            winner = next(pair for pair in overrides if pair[0].is_unlimited)
-        rate = winner[0].credit_rate or (plan.credit_rate if plan is not None else None)
+    plan = parts[0].entitlement if parts[0].is_plan else None
+    by = tuple(part.stated_by for part in parts)
+    values: frozenset[str] = frozenset()
+    if feature.feature_type == "Enum":
+        values = values.union(*(_values(part.entitlement, feature) for part in parts if part.entitlement.is_granted))
+    is_granted = any(part.entitlement.is_granted for part in parts)
+    winner = winning_override(parts)
+    if winner is not None:
+        unlimited = winner.entitlement.is_unlimited
+        rate = winner.entitlement.credit_rate or (plan.credit_rate if plan is not None else None)
         return _contribution(
             feature,
             is_granted=is_granted,
-            limit=None if unlimited else shown(_times(winner[0].limit, winner[1])),
+            limit=None if unlimited else shown(winner.amount()),
             is_unlimited=unlimited,
-            has_soft_limit=winner[0].has_soft_limit,
-            reset=plan or winner[0],
+            has_soft_limit=winner.entitlement.has_soft_limit,
+            reset=plan or winner.entitlement,
             values=values,
             rate=None if rate is None else Rate(rate.currency_id, rate.amount),
-            by=tuple(by),
+            by=by,
         )
-    base = Decimal(0)
-    unlimited = any(item.is_unlimited for item, _ in increments if item.is_granted)
-    if plan is not None and plan.is_granted:
-        base = _times(committed if is_committed else plan.limit, 1)
-        unlimited |= (committed is None if custom else plan.is_unlimited and not is_committed) or (
-            pays_as_it_goes and plan.limit is None and not is_committed
-        )
-    total = base
-    for item, quantity in increments:
-        if item.is_granted:
-            total = EXACT.add(total, _times(item.limit, quantity))
-    rate = next((item.credit_rate for item in contributors if item.credit_rate is not None), None)
-    if plan is not None and plan.credit_rate is not None:
-        rate = plan.credit_rate
+    increments = parts if plan is None else parts[1:]
+    unlimited = any(part.entitlement.is_unlimited for part in increments if part.entitlement.is_granted)
+    total = Decimal(0)
+    plan_soft = False
+    if plan is not None:
+        package = catalog.packages[parts[0].package_id, parts[0].version]
+        plan_soft = plan.has_soft_limit or feature.id in package.soft
+        is_committed = custom or committed is not None
+        if plan.is_granted:
+            total = _times(committed if is_committed else plan.limit, 1)
+            pays_as_it_goes = package.prices.get(feature.id) == "USAGE_BASED"
+            unlimited |= (committed is None if custom else plan.is_unlimited and not is_committed) or (
+                pays_as_it_goes and plan.limit is None and not is_committed
+            )
+    for part in increments:
+        if part.entitlement.is_granted:
+            total = EXACT.add(total, part.amount())
+    # The plan's rate, where it has one, comes first among the parts.
+    rate = next((part.entitlement.credit_rate for part in parts if part.entitlement.credit_rate is not None), None)
     return _contribution(
         feature,
         is_granted=is_granted,
         limit=None if unlimited else shown(total),
         is_unlimited=unlimited,
-        has_soft_limit=plan_soft or any(item.has_soft_limit for item, _ in increments),
-        reset=plan or contributors[0],
+        has_soft_limit=plan_soft or any(part.entitlement.has_soft_limit for part in increments),
+        reset=plan or parts[0].entitlement,
         values=values,
         rate=None if rate is None else Rate(rate.currency_id, rate.amount),
-        by=tuple(by),
+        by=by,
     )
 
 
@@ -318,8 +354,10 @@ def _contribution(
     by: tuple[str, ...],
 ) -> Contribution:
     period = reset.reset_period if feature.meter_type == "Incremental" else None
+    if feature.feature_type != "Numeric":
+        # Access and values have no limit, so none may decide which source wins.
+        limit, is_unlimited, has_soft_limit = None, False, False
     limit_raw = RAW_MAX if limit is None else admitted_raw(limit, feature)
-    is_unlimited = is_unlimited and feature.feature_type == "Numeric"
     return Contribution(
         is_granted,
         is_unlimited,
