@@ -1,17 +1,21 @@
-"""A private DB-API face of an apsw connection, so that sqlite-utils can run and record migrations on it.
+"""A private DB-API face of an apsw connection, so that sqlite-utils can run migrations and fill copies on it.
 
 Laws: one SQLite library per process, so sqlite-utils never opens a file of ours itself; statements are not
 cached and rows are drained eagerly, because DDL changes what a cached or half-read statement returns.
 """
 
-from collections.abc import Iterable, Iterator
-from typing import Any, cast
+from collections.abc import Iterable, Iterator, Mapping
+from contextlib import contextmanager
+from typing import Any, NamedTuple, cast
 
 import apsw
 from sqlite_utils import Database, Migrations
 from sqlite_utils.utils import OperationalError
 
 from stigg_local.store.schema import APPLICATION_ID, OBJECTS_V1, USER_VERSION
+from stigg_local.store.sequence import put_record_seal
+
+ROWS_AT_ONCE = 500
 
 
 def migrate(connection: apsw.Connection) -> None:
@@ -25,10 +29,40 @@ def migrate(connection: apsw.Connection) -> None:
         database.execute(f"PRAGMA application_id = {APPLICATION_ID}")
         database.execute(f"PRAGMA user_version = {USER_VERSION}")
 
-    try:
+    with _apsw_errors():
         migrations.apply(Database(cast(Any, Facade(connection)), execute_plugins=False))
+    put_record_seal(lambda statement, bindings: connection.execute(statement, bindings).fetchall())
+
+
+class Readable(NamedTuple):
+    """A table to make: its columns, without types so that each value stays what it is, its rows and its indexes."""
+
+    name: str
+    columns: list[str]
+    rows: Iterable[tuple[Any, ...]]
+    indexes: tuple[str, ...]
+
+
+def make_readable(connection: apsw.Connection, tables: Iterable[Readable], views: Mapping[str, str]) -> None:
+    """Fill a file that no engine opens with tables and views for people."""
+    database = Database(cast(Any, Facade(connection)), execute_plugins=False)
+    with _apsw_errors():
+        for name, columns, rows, indexes in tables:
+            database.execute(f"CREATE TABLE {database.quote(name)} ({', '.join(map(database.quote, columns))})")
+            table = database.table(name)
+            table.insert_all((dict(zip(columns, row, strict=True)) for row in rows), batch_size=ROWS_AT_ONCE)
+            for column in indexes:
+                table.create_index([column])
+        for name, text in views.items():
+            database.create_view(name, text)
+
+
+@contextmanager
+def _apsw_errors() -> Iterator[None]:
+    """What happened to the file is apsw's word, which the store knows how to tell."""
+    try:
+        yield
     except OperationalError as error:
-        # What happened to the file is apsw's word, which the store knows how to tell.
         if isinstance(error.__cause__, apsw.Error):
             raise error.__cause__ from None
         raise

@@ -96,7 +96,8 @@ class Generation:
 
 def _open_whole(path: str) -> int:
     """Open the file, made complete under another name first, so that nobody ever maps a short one."""
-    for _ in range(2):
+    # Cut short, gone, made anew.
+    for _ in range(3):
         try:
             descriptor = os.open(path, os.O_RDWR | os.O_CLOEXEC)
         except FileNotFoundError:

@@ -10,6 +10,7 @@ from typing import Any, NamedTuple
 from stigg_local.store.digest import META, SEQUENCE, row_digest
 from stigg_local.store.generation import Generation
 from stigg_local.store.mark import Mark
+from stigg_local.store.schema import RECORD_TABLE
 
 # Texts are read as bytes here: a damaged one must be skipped, not stop the file from being opened.
 _ROWS = "SELECT CAST(environment AS BLOB), seq, high_water_ms, digest FROM sequence"
@@ -20,6 +21,8 @@ _PUT = (
 )
 _HIGHEST = "SELECT max(coalesce((SELECT max(seq) FROM customer), 0), coalesce((SELECT max(seq) FROM catalog_item), 0))"
 _META_ROWS = "SELECT CAST(key AS BLOB), CAST(value AS BLOB), digest FROM meta"
+
+RECORD_SEAL = "migrations"
 
 Run = Callable[[str, tuple[Any, ...]], list[Any]]
 
@@ -57,6 +60,17 @@ def put_position(run: Run, environment: str, position: Position) -> None:
     """Store the position reached by the environment's transaction."""
     digest = row_digest(environment, "", (SEQUENCE, *position))
     run(_PUT, (environment, *position, digest))
+
+
+def put_record_seal(run: Run) -> None:
+    """Keep a digest of the table that records migrations, whose rows have none of their own."""
+    put_meta(run, RECORD_SEAL, record_seal(run))
+
+
+def record_seal(run: Run) -> str:
+    """The digest of that table's rows as they are."""
+    rows = run(f"SELECT rowid, CAST(name AS BLOB), CAST(applied_at AS BLOB) FROM {RECORD_TABLE} ORDER BY rowid", ())
+    return row_digest("", RECORD_SEAL, (META, *(tuple(row) for row in rows))).hex()
 
 
 def read_meta(run: Run) -> dict[str, str]:
