@@ -19,8 +19,9 @@ from typing import Any
 from apsw import SQLITE_CHECKPOINT_RESTART
 
 from benchmarks.data import METERED, PLANS, catalog, customer_id
-from benchmarks.harness import Parameters, Report, answers_hash, clean_environment, main, percentiles
+from benchmarks.harness import Parameters, Report, answers_hash, main
 from stigg_local import Stigg
+from stigg_local.bench.timing import clean_environment, percentiles
 from stigg_local.store.connection import connect, create_file, use_wal
 
 CUSTOMERS = 16

@@ -1,4 +1,4 @@
-"""The timer and the report that all suites share.
+"""The report that all suites share; the timer is the one of `stigg-local bench`.
 
 Rows are timed in interleaved, shuffled rounds and net of the empty loop, so that a drifting machine moves all of
 them alike: compare ratios, never nanoseconds. Every suite prints a hash of its answers.
@@ -7,23 +7,17 @@ them alike: compare ratios, never nanoseconds. Every suite prints a hash of its 
 import argparse
 import gc
 import json
-import os
-import random
-import statistics
 import subprocess
 import sys
-import time
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
-from hashlib import blake2b
 from pathlib import Path
 from typing import Any, NamedTuple
 
-SEED = 20_230_101
-# What depends on when the customers were written, and so differs between two equal runs.
-_INSTANTS = frozenset(
-    ("asOf", "validUntil", "usagePeriodAnchor", "usagePeriodStart", "usagePeriodEnd", "nextResetDate")
-)
+from stigg_local.bench.answers import answers_hash
+from stigg_local.bench.timing import clean_environment
+
+__all__ = ["FULL", "SMOKE", "Figure", "Parameters", "Report", "answers_hash", "fresh", "main"]
 
 
 @dataclass(frozen=True)
@@ -41,21 +35,6 @@ class Parameters:
 
 FULL = Parameters(customers=100_000, calls=20_000, rounds=21, sample=5000, processes=8, repeats=9, reports=400)
 SMOKE = Parameters(customers=300, calls=500, rounds=3, sample=100, processes=2, repeats=1, reports=5)
-
-
-class Timing(NamedTuple):
-    """Nanoseconds of one call over the rounds, net of the empty loop."""
-
-    median: float
-    minimum: float
-
-
-class Spread(NamedTuple):
-    """Percentiles of single calls, each timed by itself and net of the clock."""
-
-    p50: float
-    p99: float
-    p999: float
 
 
 class Figure(NamedTuple):
@@ -124,96 +103,6 @@ class Report:
             "answers": self.answers,
             "figures": [figure._asdict() | {"verdict": figure.verdict} for figure in self.figures],
         }
-
-
-def measure(
-    rows: Mapping[str, Callable[[], object]], *, calls: int, rounds: int, before: Callable[[], object] | None = None
-) -> dict[str, list[float]]:
-    """Nanoseconds of one call, for each row and round.
-
-    Args:
-        rows: Each makes `calls` calls in a loop of its own.
-        calls: How many.
-        rounds: In each round every row runs once, in another order.
-        before: Runs before every row, untimed.
-    """
-    order = random.Random(SEED)
-    names = list(rows)
-    taken: dict[str, list[float]] = {name: [] for name in names}
-    for row in rows.values():
-        if before is not None:
-            before()
-        row()
-    clock = time.perf_counter_ns
-    for _ in range(rounds):
-        order.shuffle(names)
-        for name in names:
-            if before is not None:
-                before()
-            row = rows[name]
-            start = clock()
-            row()
-            taken[name].append((clock() - start) / calls)
-    return taken
-
-
-def net(taken: Sequence[float], empty: Sequence[float] = (0.0,)) -> Timing:
-    """Median and minimum, less those of the empty loop."""
-    return Timing(statistics.median(taken) - statistics.median(empty), min(taken) - min(empty))
-
-
-def spread(call: Callable[[Any], object], arguments: Iterable[Any]) -> Spread:
-    """Time each call by itself."""
-    clock = time.perf_counter_ns
-    taken = []
-    for argument in arguments:
-        start = clock()
-        call(argument)
-        taken.append(clock() - start)
-    pairs = []
-    for _ in range(1000):
-        start = clock()
-        pairs.append(clock() - start)
-    return percentiles(taken, less=statistics.median(pairs))
-
-
-def percentiles(taken: Iterable[float], *, less: float = 0) -> Spread:
-    """p50, p99 and p99.9 by rank."""
-    ordered = sorted(taken)
-    last = len(ordered) - 1
-    p50, p99, p999 = (max(0.0, ordered[round(last * rank)] - less) for rank in (0.5, 0.99, 0.999))
-    return Spread(p50, p99, p999)
-
-
-def answers_hash(answers: Iterable[Any]) -> str:
-    """A hash of answers without their instants: a faster wrong answer shows."""
-    digest = blake2b(digest_size=8)
-    for answer in answers:
-        digest.update(json.dumps(_without_instants(answer.to_dict()), sort_keys=True, default=str).encode())
-    return digest.hexdigest()
-
-
-def _without_instants(value: Any) -> Any:
-    if isinstance(value, dict):
-        return {key: _without_instants(item) for key, item in value.items() if key not in _INSTANTS}
-    return [_without_instants(item) for item in value] if isinstance(value, list) else value
-
-
-def rss_mb() -> float:
-    """What this process holds of the machine's memory, in MB."""
-    try:
-        pages = int(Path("/proc/self/statm").read_text("ascii").split()[1])
-    except OSError:
-        import resource
-
-        # Only the highest value so far, in bytes: the best that macOS gives without a tool.
-        return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1e6
-    return pages * os.sysconf("SC_PAGE_SIZE") / 1e6
-
-
-def clean_environment() -> dict[str, str]:
-    """The environment for fresh processes: compiled modules are kept, as in an installed package."""
-    return {name: value for name, value in os.environ.items() if name != "PYTHONDONTWRITEBYTECODE"}
 
 
 def fresh(module: str, *arguments: str) -> dict[str, Any]:

@@ -8,7 +8,8 @@ import subprocess
 import sys
 from pathlib import Path
 
-from benchmarks.harness import Parameters, Report, clean_environment, main
+from benchmarks.harness import Parameters, Report, main
+from stigg_local.bench.timing import clean_environment
 
 _CODE = """\
 import time

@@ -10,8 +10,9 @@ import time
 from typing import Any
 
 from benchmarks.data import BOOLEANS, METERED, customer_id, populated
-from benchmarks.harness import Parameters, Report, answers_hash, fresh, main, rss_mb
+from benchmarks.harness import Parameters, Report, answers_hash, fresh, main
 from stigg_local import Stigg
+from stigg_local.bench.timing import rss_mb
 
 
 def run(parameters: Parameters) -> Report:

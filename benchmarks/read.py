@@ -22,8 +22,9 @@ from benchmarks.data import (
     customer_id,
     populated,
 )
-from benchmarks.harness import SEED, Parameters, Report, answers_hash, main, measure, net, spread
+from benchmarks.harness import Parameters, Report, answers_hash, main
 from stigg_local import Stigg
+from stigg_local.bench.timing import SEED, measure, net, spread
 
 # The hot customer is on the largest plan, has used two features and holds recurring credits.
 HOT = customer_id(4)
