@@ -3,7 +3,7 @@
 import atexit
 import os
 import weakref
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from datetime import datetime
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, Literal, Self
@@ -13,12 +13,13 @@ from stigg_local.core.fallback import Fallbacks, parse_fallbacks
 from stigg_local.core.ids import UNSET, Unset, check_id, told
 from stigg_local.embedded import Embedded
 from stigg_local.errors import InvalidInput, NotAvailableOffline, StiggError
-from stigg_local.getters import Getters, Quantity
+from stigg_local.getters import FallbackInput, Getters, Quantity
 from stigg_local.listeners import Listeners
 
 if TYPE_CHECKING:
     from stigg_local.aio import AsyncStigg
     from stigg_local.catalog_calls import CatalogCalls
+    from stigg_local.core.explanation import Explanation
     from stigg_local.core.result import (
         CreditGrantResult,
         PromotionalResult,
@@ -194,6 +195,37 @@ class Stigg(Getters):
         from stigg_local.status import status_of
 
         return status_of(self._embedded, self._fallback_file, closed=self._closed)
+
+    def explain(
+        self,
+        customer_id: str,
+        feature_id: str,
+        resource_id: str | None = None,
+        requested_usage: Quantity = 0,
+        requested_values: Sequence[str] = (),
+        dimensions: Mapping[str, Any] | None = None,
+        fallback: FallbackInput = None,
+    ) -> "Explanation":
+        """Why `get_entitlement` answers as it does and, where it denies, the nearest ways to yes.
+
+        Every way is found by running the rules on a copy of the customer and asking the same question again;
+        nothing is changed. Missing data is explained, too: nothing but wrong arguments raises.
+
+        Args:
+            customer_id, feature_id, resource_id, requested_usage, requested_values, dimensions, fallback: As for
+                `get_entitlement`.
+
+        Returns:
+            `.entitlement` (the answer itself), `.sources` (and `.winner`), `.counter`, `.credits`, `.ways`; `str()`
+            of it is a tree for people, `to_dict()` is for programs.
+
+        Raises:
+            InvalidInput, ClientClosed: As `get_entitlement`.
+        """
+        from stigg_local.explain_calls import explain
+
+        del dimensions
+        return explain(self, None, customer_id, feature_id, resource_id, requested_usage, requested_values, fallback)
 
     def preload(self) -> int:
         """Read every customer into memory in compact form; returns how many. Offline: 0."""

@@ -5,7 +5,7 @@ time can change the answer, one look at the clock; everything else goes through 
 each getter because a call would cost as much as the hit.
 """
 
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from itertools import islice
 from typing import TYPE_CHECKING, Any, cast
 
@@ -266,7 +266,7 @@ class Getters:
         if self._embedded is not None:
             try:
                 return self._embedded.replica.state(
-                    customer_id, _resource(resource_id), include_credits=include_credits
+                    customer_id, resource_of(resource_id), include_credits=include_credits
                 )
             except StoreError:
                 # What it was is in `status()`; a read answers all the same.
@@ -303,12 +303,12 @@ class Getters:
         """The answer where the memo has none, or none for this request."""
         self._check_open()
         customer_id, feature_id, resource_id = self._checked_ids(customer_id, feature_id, resource_id)
-        values = () if requested_values == () else _values(requested_values)
+        values = () if requested_values == () else values_of(requested_values)
         reason: AccessDeniedReason | None = None
         if self._embedded is not None:
             try:
                 found = self._embedded.replica.answer(
-                    kind, customer_id, feature_id, _resource(resource_id), requested_usage, values
+                    kind, customer_id, feature_id, resource_of(resource_id), requested_usage, values
                 )
                 if found is not None:
                     return found
@@ -336,16 +336,19 @@ class Getters:
         )
 
     def _configured(self, kind: str | None, feature_id: str) -> Fallback | None:
-        """The configured fallback: the file before the dictionaries; credits apart from features."""
+        """The configured fallback: the first there is."""
+        return next((found for _, found in self._configured_each(kind, feature_id)), None)
+
+    def _configured_each(self, kind: str | None, feature_id: str) -> Iterator[tuple[str, Fallback]]:
+        """Where a fallback is configured, and it: the file before the dictionaries; credits apart from features."""
         followed = None if self._fallback_file is None else self._fallback_file.fallbacks()
-        for fallbacks in (followed, self._fallbacks):
+        for origin, fallbacks in (("file", followed), ("dictionary", self._fallbacks)):
             if fallbacks is not None:
                 found = (fallbacks.credits if kind == CREDIT else fallbacks.features).get(feature_id)
                 if found is None and kind is None:
                     found = fallbacks.credits.get(feature_id)
                 if found is not None:
-                    return found
-        return None
+                    yield origin, found
 
     def _fallback_state(self, *, include_credits: bool) -> EntitlementsState:
         followed = None if self._fallback_file is None else self._fallback_file.fallbacks()
@@ -394,12 +397,12 @@ class Getters:
         )
 
 
-def _resource(resource_id: str | None) -> str:
+def resource_of(resource_id: str | None) -> str:
     """The resource as `core` names it: empty for none. An empty id is an unknown one, which no resource has."""
     return "" if resource_id is None else resource_id or "\0"
 
 
-def _values(requested: object) -> tuple[str, ...]:
+def values_of(requested: object) -> tuple[str, ...]:
     if isinstance(requested, str) or not isinstance(requested, Iterable):
         raise InvalidInput(
             f"requested_values is `{told(requested)}`, not a list of values", code="InvalidArgumentError"

@@ -1,24 +1,26 @@
 """`check`, `report`, `status` and `clock`: what a customer may do, what was used, and how the state is kept."""
 
-from pathlib import Path
 from typing import Any
 
 import click
 
 from stigg_local.cli.options import (
-    command_clock,
+    Commands,
     data_dir_option,
+    group_data_dir_option,
     json_option,
-    named_directory,
     number,
     open_stored,
     pass_output,
-    stored_directory,
+    reader,
+    writer,
 )
 from stigg_local.cli.output import Output
 from stigg_local.cli.words import details, instant, verdict
-from stigg_local.client import Stigg
 from stigg_local.core.answer import CreditEntitlement, Entitlement, EnumEntitlement, MeteredEntitlement
+
+# `reader` is asked for here, too.
+__all__ = ["DENIED", "TYPES", "check", "clock", "confirm", "reader", "report", "request", "status"]
 
 DENIED = 3
 BROKEN = 1
@@ -29,11 +31,21 @@ TYPES = ("boolean", "numeric", "metered", "enum", "credit")
 @click.command(short_help="May a customer use a feature?")
 @click.argument("customer")
 @click.argument("feature")
-@click.option("--requested", metavar="N", help="Units or credits about to be used.")
+@click.option("--requested", metavar="N", help="How many units, or credits, are about to be used.  [default: 0]")
 @click.option("--values", metavar="A,B", help="Values about to be used, of an enum feature.")
-@click.option("--resource", metavar="R", help="The resource, for products with several subscriptions.")
-@click.option("--type", "kind", type=click.Choice(TYPES), help="Ask as the getter of that type does.")
-@click.option("--fallback-file", metavar="F", help="Fallback values; without a data directory they are all there is.")
+@click.option("--resource", metavar="R", help="Id of the resource, for products with several subscriptions.")
+@click.option(
+    "--type",
+    "kind",
+    type=click.Choice(TYPES),
+    show_default="the feature's own",
+    help="Ask as the getter of that type does.",
+)
+@click.option(
+    "--fallback-file",
+    metavar="FILE",
+    help="Fallback values (TOML, JSON or YAML); without a data directory they are all there is.",
+)
 @data_dir_option
 @json_option
 @pass_output
@@ -60,17 +72,8 @@ def check(
       stigg-local check customer-acme feature-regions --values eu,us
       stigg-local check customer-acme currency-ai-credits --type credit --requested 50
     """
-    asked: dict[str, Any] = {"resource_id": resource}
-    if requested is not None:
-        if kind not in (None, "metered", "credit"):
-            raise click.UsageError(f"--requested does not go with --type {kind}")
-        asked["requested_usage"] = number(requested, "--requested")
-    if values is not None:
-        if kind not in (None, "enum"):
-            raise click.UsageError(f"--values does not go with --type {kind}")
-        # Values are compared exactly, so blanks are part of them.
-        asked["requested_values"] = tuple(values.split(",")) if values else ()
-    with _reader(data_dir, fallback_file) as client:
+    asked = request(requested=requested, values=values, resource=resource, kind=kind)
+    with reader(data_dir, fallback_file, out) as client:
         getter = client.get_entitlement if kind is None else getattr(client, f"get_{kind}_entitlement")
         answer: Entitlement = getter(customer, feature, **asked)
         error = client.status().last_error if answer.is_fallback else None
@@ -81,6 +84,25 @@ def check(
     if error:
         out.note(f"warning: {error}")
     return 0 if answer.has_access else DENIED
+
+
+def request(*, requested: str | None, values: str | None, resource: str | None, kind: str | None) -> dict[str, Any]:
+    """The arguments of the getter of a type, None for the generic one, from the options of `check`.
+
+    Raises:
+        click.UsageError: An option does not go with the type.
+    """
+    asked: dict[str, Any] = {"resource_id": resource}
+    if requested is not None:
+        if kind not in (None, "metered", "credit"):
+            raise click.UsageError(f"--requested does not go with --type {kind}")
+        asked["requested_usage"] = number(requested, "--requested")
+    if values is not None:
+        if kind not in (None, "enum"):
+            raise click.UsageError(f"--values does not go with --type {kind}")
+        # Values are compared exactly, so blanks are part of them.
+        asked["requested_values"] = tuple(values.split(",")) if values else ()
+    return asked
 
 
 def _show(out: Output, customer: str, feature: str, answer: Entitlement) -> None:
@@ -100,24 +122,20 @@ def _show(out: Output, customer: str, feature: str, answer: Entitlement) -> None
     _pairs(out, rows)
 
 
-def _reader(data_dir: str | None, fallback_file: str | None) -> Stigg:
-    """A client for reading: of a stored catalog, or of fallback values alone."""
-    if not data_dir and fallback_file is not None:
-        return Stigg(offline=True, fallback_file=fallback_file, clock=command_clock())
-    path = stored_directory(data_dir)
-    return Stigg(data_dir=path, fallback_file=fallback_file, clock=command_clock())
-
-
 # A negative VALUE looks like an option; unknown options therefore become arguments here and are refused as such.
 @click.command(context_settings={"ignore_unknown_options": True}, short_help="Record usage.")
 @click.argument("customer")
 @click.argument("feature")
 @click.argument("value")
 @click.option("--set", "is_set", is_flag=True, help="VALUE is the new usage, not a change of it.")
-@click.option("--resource", metavar="R", help="The resource whose usage it is.")
-@click.option("--created-at", metavar="T", help="When it happened, ISO-8601; default: now.")
+@click.option("--resource", metavar="R", help="Id of the resource whose usage it is.")
+@click.option(
+    "--created-at", metavar="T", show_default="now", help="When it happened, ISO-8601, like 2025-01-31T10:00:00Z."
+)
 @click.option("--idempotency-key", metavar="K", help="The same key with the same report counts once.")
-@click.option("--catalog", metavar="FILE", help="A catalog file, applied first if its content never was.")
+@click.option(
+    "--catalog", metavar="FILE", help="A catalog file (TOML, JSON or YAML), applied first if its content never was."
+)
 @data_dir_option
 @json_option
 @pass_output
@@ -136,6 +154,10 @@ def report(
 ) -> int:
     """Record that CUSTOMER used VALUE of FEATURE; on return it is on disk.
 
+    VALUE is in the feature's units; below 0 it takes usage back. What the plan does not give is refused.
+
+    Exit code 0: recorded; 3: refused by a rule, with its name.
+
     \b
     Examples:
       stigg-local report customer-acme feature-api-calls 25
@@ -144,7 +166,7 @@ def report(
       stigg-local report customer-acme feature-api-calls 1 --idempotency-key request-8d1f
     """
     amount = number(value, "VALUE")
-    with _writer(data_dir, catalog) as client:
+    with writer(data_dir, catalog, out) as client:
         result = client.report_usage(
             customer,
             feature,
@@ -169,28 +191,22 @@ def report(
     return 0
 
 
-def _writer(data_dir: str | None, catalog: str | None) -> Stigg:
-    if catalog is None:
-        return open_stored(data_dir)
-    return Stigg(catalog=Path(catalog), data_dir=named_directory(data_dir), clock=command_clock())
-
-
 @click.command(short_help="How the state is kept.")
-@click.option("--fallback-file", metavar="F", help="Look at a fallback file too, or alone.")
+@click.option("--fallback-file", metavar="FILE", help="Look at a fallback file too, or alone.")
 @data_dir_option
 @json_option
 @pass_output
 def status(out: Output, *, fallback_file: str | None, data_dir: str | None) -> int:
     """How the state is kept: version, storage, last error.
 
-    Exit code 1 where the stored state cannot be used.
+    Exit code 1: the stored state cannot be used.
 
     \b
     Examples:
       stigg-local status --data-dir var/stigg
       stigg-local status --fallback-file fallback.toml
     """
-    with _reader(data_dir, fallback_file) as client:
+    with reader(data_dir, fallback_file, out) as client:
         found = client.status()
     if out.as_json:
         out.json(found.to_dict())
@@ -200,9 +216,16 @@ def status(out: Output, *, fallback_file: str | None, data_dir: str | None) -> i
     return BROKEN if found.state == "STORAGE" else 0
 
 
-@click.group(short_help="Believe the clock.")
+@click.group(cls=Commands, short_help="Believe the clock.")
+@group_data_dir_option
+@json_option
 def clock() -> None:
-    """The wall clock, where it ran further ahead than can be believed without asking."""
+    """The wall clock, where it ran further ahead than can be believed without asking.
+
+    \b
+    Example:
+      stigg-local clock confirm --data-dir var/stigg
+    """
 
 
 @clock.command(short_help="Believe the clock as it is now.")

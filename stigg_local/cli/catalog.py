@@ -1,5 +1,6 @@
-"""`catalog validate|diff|apply|show`: a catalog file and what is stored of it."""
+"""`catalog validate|diff|apply|show|schema`: a catalog file, what is stored of it and what it may say."""
 
+import json
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -7,21 +8,23 @@ from typing import Any
 import click
 
 from stigg_local.authority.catalog_diff import Change, plan_publish
-from stigg_local.authority.catalog_file import load
-from stigg_local.authority.catalog_file import validate as problems_of
+from stigg_local.authority.catalog_file import Problem, load
 from stigg_local.authority.publish import Applied
 from stigg_local.cli.options import (
     Commands,
     command_clock,
     data_dir_option,
+    group_data_dir_option,
     holds_catalog,
     json_option,
     named_directory,
+    no_data_dir_option,
     open_stored,
     pass_output,
 )
 from stigg_local.cli.output import Output, Tone
 from stigg_local.client import Stigg
+from stigg_local.errors import CatalogInvalid
 
 INVALID = 2
 
@@ -34,6 +37,7 @@ _SIGNS: dict[str, tuple[str, Tone]] = {
 
 
 @click.group(cls=Commands, short_help="Check, compare, publish and show a catalog.")
+@group_data_dir_option
 @json_option
 def catalog() -> None:
     """Features, plans and add-ons: check a file, compare it, publish it, look at what is in force.
@@ -47,21 +51,30 @@ def catalog() -> None:
 
 @catalog.command(short_help="Print everything that is wrong with a file.")
 @click.argument("file")
+@no_data_dir_option
 @json_option
 @pass_output
 def validate(out: Output, *, file: str) -> int:
-    """Print everything that is wrong with FILE (TOML or JSON); nothing is stored.
+    """Print everything that is wrong with FILE (TOML, JSON or YAML); nothing is stored.
 
-    Exit code 2 where there are mistakes.
+    With --json a good file also has its `hash`: of what it says, so the same in all three formats.
+
+    Exit code 0: no mistakes; 2: mistakes, each with file, line and key path.
 
     \b
-    Example:
+    Examples:
       stigg-local catalog validate catalog.toml
+      stigg-local catalog validate catalog.yaml --json
     """
-    problems = problems_of(Path(file))
+    problems: Sequence[Problem] = ()
+    try:
+        with out.progress("reading the catalog"):
+            meaning = load(Path(file)).meaning
+    except CatalogInvalid as error:
+        problems = error.problems
     if not problems:
         if out.as_json:
-            out.json({"valid": True, "file": file, "problems": []})
+            out.json({"valid": True, "file": file, "hash": meaning, "problems": []})
         else:
             out.line(f"{file}: no mistakes", "good")
         return 0
@@ -81,14 +94,14 @@ def validate(out: Output, *, file: str) -> int:
 @json_option
 @pass_output
 def diff(out: Output, *, file: str, data_dir: str | None) -> int:
-    """Print what applying FILE would change; nothing is changed, and no directory is made.
+    """Print what applying FILE (TOML, JSON or YAML) would change; nothing is changed, and no directory is made.
 
     \b
     Example:
       stigg-local catalog diff catalog.toml --data-dir var/stigg
     """
     if holds_catalog(named_directory(data_dir)):
-        with open_stored(data_dir) as client:
+        with out.progress("comparing the catalog"), open_stored(data_dir) as client:
             found = client.catalog.diff(Path(file))
     else:
         found = Applied(changes=_all_new(file))
@@ -109,7 +122,7 @@ def diff(out: Output, *, file: str, data_dir: str | None) -> int:
 @json_option
 @pass_output
 def apply(out: Output, *, file: str, migrate: str, data_dir: str | None) -> int:
-    """Publish FILE: new package versions, changed and removed items, in one transaction.
+    """Publish FILE (TOML, JSON or YAML): new package versions, changed and removed items, in one transaction.
 
     The same file twice changes nothing. A missing directory is made.
 
@@ -120,11 +133,15 @@ def apply(out: Output, *, file: str, migrate: str, data_dir: str | None) -> int:
     """
     path = named_directory(data_dir)
     if holds_catalog(path):
-        with open_stored(data_dir) as client:
-            _show_changes(out, client.catalog.apply(Path(file), migrate=migrate), done=True)
+        with out.progress("applying the catalog"), open_stored(data_dir) as client:
+            applied = client.catalog.apply(Path(file), migrate=migrate)
+        _show_changes(out, applied, done=True)
         return 0
     first = _all_new(file)
-    with Stigg(catalog=Path(file), data_dir=path, clock=command_clock()) as client:
+    with (
+        out.progress("applying the catalog"),
+        Stigg(catalog=Path(file), data_dir=path, clock=command_clock()) as client,
+    ):
         # Another process may have been first; then this says what is left to do, else it changes nothing.
         applied = client.catalog.apply(Path(file), migrate=migrate)
     _show_changes(out, applied if applied.changes else Applied(changes=first, migrated=applied.migrated), done=True)
@@ -132,7 +149,12 @@ def apply(out: Output, *, file: str, migrate: str, data_dir: str | None) -> int:
 
 
 @catalog.command(short_help="Print the catalog in force.")
-@click.option("--catalog", "file", metavar="FILE", help="Show a file as it would be in force, without a directory.")
+@click.option(
+    "--catalog",
+    "file",
+    metavar="FILE",
+    help="Show a file as it would be in force, without a directory.",
+)
 @data_dir_option
 @json_option
 @pass_output
@@ -144,13 +166,44 @@ def show(out: Output, *, file: str | None, data_dir: str | None) -> int:
       stigg-local catalog show --data-dir var/stigg
       stigg-local catalog show --catalog catalog.toml --json
     """
-    opened = open_stored(data_dir) if file is None else Stigg(catalog=Path(file), clock=command_clock())
+    with out.progress("opening"):
+        opened = open_stored(data_dir) if file is None else Stigg(catalog=Path(file), clock=command_clock())
     with opened as client:
         found = client.catalog.show()
     if out.as_json:
         out.json(found)
     else:
         _show_catalog(out, found)
+    return 0
+
+
+@catalog.command(short_help="Print the JSON Schema of catalog files.")
+@click.option("--fallback", is_flag=True, help="The schema of fallback files instead.")
+@no_data_dir_option
+@json_option
+@pass_output
+def schema(out: Output, *, fallback: bool) -> int:
+    """Print the JSON Schema (2020-12) of catalog files, by which an editor completes and checks keys and words.
+
+    \b
+    A file names the schema that it goes by at its beginning:
+      #:schema ./catalog.schema.json                         TOML: Taplo, Even Better TOML
+      # yaml-language-server: $schema=catalog.schema.json    YAML
+      "$schema": "./catalog.schema.json",                    JSON
+
+    \b
+    Examples:
+      stigg-local catalog schema > catalog.schema.json
+      stigg-local catalog schema --fallback > fallback.schema.json
+    """
+    from stigg_local.cli.schema import catalog_schema, fallback_schema
+
+    made = fallback_schema() if fallback else catalog_schema()
+    if out.as_json:
+        out.json(made)
+        return 0
+    for line in json.dumps(made, indent=2).split("\n"):
+        out.line(line)
     return 0
 
 

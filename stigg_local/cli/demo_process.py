@@ -7,8 +7,10 @@ import signal
 import subprocess
 import sys
 import warnings
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
+from threading import current_thread, main_thread
 from time import perf_counter, sleep
 from typing import Any
 
@@ -82,22 +84,41 @@ def _report_until_killed(data_dir: Path, customer_id: str, feature_id: str, pref
     environment = os.environ | {"PYTHONPATH": os.pathsep.join(_import_path())}
     command = [sys.executable, "-P", "-m", worker.__name__, str(data_dir), customer_id, feature_id, prefix]
     acknowledged = 0
-    # A session of its own: Ctrl-C in the terminal is for the demo, which then ends the child.
-    with subprocess.Popen(  # noqa: S603 - our own module in our own interpreter
-        command, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, env=environment, start_new_session=True
-    ) as process:
+    with ExitStack() as ended:
+        with _uninterrupted():
+            # A session of its own: Ctrl-C in the terminal is for the demo, which then ends the child.
+            process = ended.enter_context(
+                subprocess.Popen(  # noqa: S603 - our own module in our own interpreter
+                    command, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, env=environment, start_new_session=True
+                )
+            )
+            ended.callback(process.kill)
         assert process.stdout is not None
         descriptor = process.stdout.fileno()
-        try:
-            while acknowledged < enough and (received := _read(descriptor)):
-                acknowledged += len(received)
-            sleep(pause_s)
-        finally:
-            process.kill()
+        while acknowledged < enough and (received := _read(descriptor)):
+            acknowledged += len(received)
+        sleep(pause_s)
+        process.kill()
         # What the child wrote before it died is still in the pipe.
         while received := _read(descriptor):
             acknowledged += len(received)
     return acknowledged, process.returncode
+
+
+@contextmanager
+def _uninterrupted() -> Iterator[None]:
+    """Let Ctrl-C wait for the end: in the middle of a start it would leave a child that nobody knows of."""
+    if current_thread() is not main_thread():
+        yield
+        return
+    met: list[int] = []
+    before = signal.signal(signal.SIGINT, lambda number, _: met.append(number))
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGINT, before)
+    if met:
+        raise KeyboardInterrupt
 
 
 def _import_path() -> list[str]:

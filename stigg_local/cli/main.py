@@ -13,12 +13,17 @@ import click
 
 import stigg_local
 from stigg_local.cli.access import check, clock, report, status
+from stigg_local.cli.bench import bench
 from stigg_local.cli.catalog import catalog
-from stigg_local.cli.options import Commands, json_option, pass_output
+from stigg_local.cli.completion import NAME, VARIABLE, complete, completion
+from stigg_local.cli.db import db
+from stigg_local.cli.doctor import doctor
+from stigg_local.cli.explain import explain
+from stigg_local.cli.manual import EXIT_CODES, exits
+from stigg_local.cli.options import Commands, group_data_dir_option, json_option, no_data_dir_option, pass_output
 from stigg_local.cli.output import Output, clean
 from stigg_local.errors import InvalidInput, StiggError, exit_code
 
-NAME = "stigg-local"
 TRACEBACK_VARIABLE = "STIGG_LOCAL_TRACEBACK"
 
 # What every log record has; the rest is what the library told of the matter.
@@ -26,37 +31,51 @@ _RECORD_FIELDS = frozenset(vars(logging.makeLogRecord({}))) | {"message"}
 
 INTERNAL = 1
 USAGE = 2
+HELP_WIDTH_MAX = 110
 
 
-@click.group(cls=Commands)
+_EPILOG = f"""\b
+Examples:
+  stigg-local demo
+  stigg-local catalog apply catalog.toml --data-dir var/stigg
+  stigg-local check customer-acme feature-api-calls --requested 10 --data-dir var/stigg
+
+\b
+{exits(EXIT_CODES)}
+
+\b
+Environment:
+  STIGG_LOCAL_DATA_DIR=<directory>  stands for --data-dir
+  STIGG_LOCAL_CLOCK=<ISO instant>   runs a command with the clock standing at that instant, for tests
+  STIGG_LOCAL_TRACEBACK=1           shows where an internal error came from
+  NO_COLOR=1                        prints without colour
+"""
+
+
+@click.group(
+    cls=Commands, context_settings={"show_default": True, "max_content_width": HELP_WIDTH_MAX}, epilog=_EPILOG
+)
 @click.version_option(stigg_local.__version__, prog_name=NAME)
+@group_data_dir_option
 @json_option
 def commands() -> None:
     """Entitlements on this machine: what a customer may do, from a catalog file and a data directory.
 
-    \b
-    Examples:
-      stigg-local demo
-      stigg-local catalog apply catalog.toml --data-dir var/stigg
-      stigg-local check customer-acme feature-api-calls --requested 10 --data-dir var/stigg
-
-    \b
-    Exit codes: 0 ok (check: access), 1 internal error, 2 bad input or usage,
-    3 refused by a rule (check: denied), 4 authority unavailable, 130 interrupted.
-
-    \b
-    STIGG_LOCAL_CLOCK=<ISO instant> runs a command with the clock standing at that instant, for tests.
-    STIGG_LOCAL_TRACEBACK=1 shows where an internal error came from.
+    `stigg-local COMMAND --help` is the page of a command. --data-dir, --json and --plain stand before a command or
+    behind it.
     """
 
 
 @commands.command(short_help="The tour of the engine.")
+@no_data_dir_option
 @json_option
 @pass_output
 def demo(out: Output) -> int:
     """The tour: every line of it comes from the real engine, and every claim is checked.
 
-    It works in a temporary directory, needs no network and takes a few seconds. Exit code 1 where a claim fails.
+    It works in a temporary directory, needs no network and takes a few seconds.
+
+    Exit code 0: every claim held; 1: a claim failed.
 
     \b
     Example:
@@ -67,7 +86,7 @@ def demo(out: Output) -> int:
     return 0 if tour(out) else INTERNAL
 
 
-for command in (catalog, check, clock, report, status):
+for command in (bench, catalog, check, clock, completion, db, doctor, explain, report, status):
     commands.add_command(command)
 
 
@@ -86,10 +105,14 @@ def main(arguments: Sequence[str] | None = None) -> int:
         reconfigure = getattr(stream, "reconfigure", None)
         if reconfigure is not None:
             reconfigure(errors="backslashreplace")
+    instruction = os.environ.get(VARIABLE)
+    if instruction:
+        return complete(commands, instruction)
     logger, handler = logging.getLogger("stigg_local"), _Warnings()
     logger.addHandler(handler)
     try:
-        code = _run(given, Output(as_json=_wants_json(given)))
+        out = Output(as_json=_is_asked("--json", given), plain=_is_asked("--plain", given))
+        code = _run(given, out)
         sys.stdout.flush()
     except KeyboardInterrupt:
         return 128 + signal.SIGINT
@@ -113,9 +136,9 @@ class _Warnings(logging.Handler):
             sys.stderr.write(clean(f"warning: {text}" + (f" ({hint})" if hint else "")) + "\n")
 
 
-def _wants_json(arguments: Sequence[str]) -> bool:
+def _is_asked(option: str, arguments: Sequence[str]) -> bool:
     options = arguments[: arguments.index("--")] if "--" in arguments else arguments
-    return "--json" in options
+    return option in options
 
 
 def _run(arguments: list[str], out: Output) -> int:

@@ -1,20 +1,27 @@
-"""What several commands share: their options, the directory they open and the clock they run on."""
+"""What several commands share: their options, the directory they open, the client on it and the clock they run on."""
 
 import os
 import re
 from collections.abc import Callable
+from contextlib import nullcontext
 from decimal import Decimal
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar
 
 import click
+from click.core import ParameterSource
 
+from stigg_local.cli.manual import finish
 from stigg_local.cli.output import Output
+from stigg_local.cli.values import DATA_DIR_BEFORE, DATA_DIR_VARIABLE, directories, files
 from stigg_local.client import Stigg
 from stigg_local.clock import Clock
 from stigg_local.core.nearest import nearest
 from stigg_local.errors import InvalidInput
 from stigg_local.store.environment import stored_environment
+
+if TYPE_CHECKING:
+    from click.shell_completion import CompletionItem
 
 F = TypeVar("F", bound=Callable[..., Any])
 
@@ -26,7 +33,12 @@ pass_output = click.make_pass_decorator(Output)
 
 
 class Commands(click.Group):
-    """A group that names the nearest command for one that it does not have."""
+    """A group that names the nearest command for one that it does not have, and sees to the help of those it has."""
+
+    def add_command(self, cmd: click.Command, name: str | None = None) -> None:
+        """Take a command in."""
+        finish(cmd)
+        super().add_command(cmd, name)
 
     def resolve_command(
         self, ctx: click.Context, args: list[str]
@@ -42,21 +54,64 @@ class Commands(click.Group):
 
 
 def json_option(command: F) -> F:
-    """`--json`: `main` reads it before anything is parsed, so that wrong usage is answered in JSON too."""
-    return click.option(
+    """`--json` and `--plain`: `main` reads them before anything is parsed, so that wrong usage is answered so too."""
+    plain = click.option(
+        "--plain", is_flag=True, expose_value=False, help="Print without colour, boxes and progress bars."
+    )
+    as_json = click.option(
         "--json", "as_json", is_flag=True, expose_value=False, help="Print one JSON object, for errors too."
-    )(command)
+    )
+    return as_json(plain(command))
 
 
 def data_dir_option(command: F) -> F:
-    """`--data-dir`, or its environment variable."""
+    """`--data-dir`: after the command, else before it, else the environment variable."""
     return click.option(
         "--data-dir",
-        envvar="STIGG_LOCAL_DATA_DIR",
+        envvar=DATA_DIR_VARIABLE,
         show_envvar=True,
         metavar="DIR",
+        callback=_nearest_data_dir,
         help="Where the state lives.",
     )(command)
+
+
+def group_data_dir_option(group: F) -> F:
+    """`--data-dir` before the command, for a group: kept for the command, which knows whether it has a use for it."""
+    return click.option(
+        "--data-dir",
+        metavar="DIR",
+        expose_value=False,
+        is_eager=True,
+        callback=_keep_data_dir,
+        help="Where the state lives, for every command that asks; one after the command goes first.",
+    )(group)
+
+
+def file_names(context: click.Context, _: click.Parameter, incomplete: str) -> "list[CompletionItem]":
+    """Let the shell complete the name of a file, where the value is not called FILE."""
+    return files(context, incomplete)
+
+
+def directory_names(context: click.Context, _: click.Parameter, incomplete: str) -> "list[CompletionItem]":
+    """Let the shell complete the name of a directory, where the value is not called DIR."""
+    return directories(context, incomplete)
+
+
+def no_data_dir_option(command: F) -> F:
+    """`--data-dir` for a command that has no use for it: taken and left aside, so that a script may always add it."""
+    return click.option("--data-dir", metavar="DIR", expose_value=False, hidden=True)(command)
+
+
+def _keep_data_dir(ctx: click.Context, _: click.Parameter, value: str | None) -> None:
+    if value is not None:
+        ctx.meta[DATA_DIR_BEFORE] = value
+
+
+def _nearest_data_dir(ctx: click.Context, parameter: click.Parameter, value: str | None) -> str | None:
+    is_own = parameter.name and ctx.get_parameter_source(parameter.name) is ParameterSource.COMMANDLINE
+    before: str | None = ctx.meta.get(DATA_DIR_BEFORE)
+    return value if is_own or before is None else before
 
 
 def command_clock() -> Clock | None:
@@ -117,6 +172,31 @@ def open_stored(data_dir: str | None) -> Stigg:
         InvalidInput: As `stored_directory`.
     """
     return Stigg(data_dir=stored_directory(data_dir), clock=command_clock())
+
+
+def reader(data_dir: str | None, fallback_file: str | None, out: Output | None = None) -> Stigg:
+    """A client for reading: of a stored catalog, or of fallback values alone where no directory is named.
+
+    Args:
+        data_dir: The directory.
+        fallback_file: A fallback file, or none.
+        out: Shows a bar while the directory is opened.
+
+    Raises:
+        InvalidInput: As `stored_directory`.
+    """
+    if not data_dir and fallback_file is not None:
+        return Stigg(offline=True, fallback_file=fallback_file, clock=command_clock())
+    path = stored_directory(data_dir)
+    with nullcontext() if out is None else out.progress("opening"):
+        return Stigg(data_dir=path, fallback_file=fallback_file, clock=command_clock())
+
+
+def writer(data_dir: str | None, catalog: str | None, out: Output) -> Stigg:
+    """A client for writing: of a stored catalog, or of a directory that a catalog file is applied to first."""
+    path = stored_directory(data_dir) if catalog is None else named_directory(data_dir)
+    with out.progress("opening"):
+        return Stigg(catalog=None if catalog is None else Path(catalog), data_dir=path, clock=command_clock())
 
 
 def number(text: str, name: str) -> int | Decimal:

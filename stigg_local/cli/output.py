@@ -7,16 +7,23 @@ import json
 import math
 import os
 import sys
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from decimal import Decimal
 from functools import cached_property
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Any, Literal, TextIO
+
+from stigg_local.core.explain_text import Branch, lines
 
 if TYPE_CHECKING:
     from rich.console import Console
+    from rich.progress import Progress, TaskID
 
 Tone = Literal["good", "bad", "dim", "title"]
 _STYLES = {"good": "green", "bad": "bold red", "dim": "dim", "title": "bold cyan"}
+
+# What is over sooner shows no bar.
+BAR_AFTER_S = 0.5
 
 
 class Output:
@@ -24,10 +31,12 @@ class Output:
 
     Args:
         as_json: One JSON object on standard output and nothing else there.
+        plain: No colour, no boxes and no bars, on a terminal too.
     """
 
-    def __init__(self, *, as_json: bool) -> None:
+    def __init__(self, *, as_json: bool, plain: bool = False) -> None:
         self.as_json = as_json
+        self.plain = plain
 
     def json(self, value: Mapping[str, Any]) -> None:
         """One JSON object on one line, in ASCII, so that any terminal and any pipe can hold it."""
@@ -65,6 +74,61 @@ class Output:
             table.add_row(*(Text(cell) for cell in row))
         self._console.print(Padding(table, (0, 0, 0, indent)))
 
+    def tree(self, branch: Branch) -> None:
+        """A tree of lines; a plain one is drawn by indentation alone."""
+        if self.plain and not self.as_json:
+            self._indented(branch, 0)
+            return
+        if self._console is None:
+            for line in lines(branch):
+                sys.stdout.write(clean(line) + "\n")
+            return
+        from rich.text import Text
+        from rich.tree import Tree
+
+        def grow(branch: Branch) -> Tree:
+            tree = Tree(Text(clean(branch.text), style=_STYLES[branch.tone] if branch.tone else ""), guide_style="dim")
+            tree.children.extend(grow(child) for child in branch.branches)
+            return tree
+
+        self._console.print(grow(branch))
+
+    def _indented(self, branch: Branch, depth: int) -> None:
+        sys.stdout.write(f"{'  ' * depth}{clean(branch.text)}\n")
+        for child in branch.branches:
+            self._indented(child, depth + 1)
+
+    @contextmanager
+    def progress(self, description: str, total: int | None = None) -> "Iterator[Bar]":
+        """A bar on standard error while something takes long; nothing where that is no terminal.
+
+        Args:
+            description: What is being done, for example `reading customers`.
+            total: How many steps there are; None where nobody knows, which shows a bar that swings.
+        """
+        shown = None if self.as_json or self.plain else terminal(sys.stderr)
+        if shown is None:
+            yield Bar()
+            return
+        from threading import Timer
+
+        from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
+
+        counts = () if total is None else (MofNCompleteColumn(),)
+        columns = (TextColumn("{task.description}", markup=False), BarColumn(), *counts, TimeElapsedColumn())
+        # What goes to standard output stays there, for it may be a file.
+        progress = Progress(*columns, console=shown, transient=True, redirect_stdout=False)
+        task = progress.add_task(clean(description), total=total)
+        timer = Timer(BAR_AFTER_S, progress.start)
+        timer.daemon = True
+        timer.start()
+        try:
+            yield Bar(progress, task)
+        finally:
+            timer.cancel()
+            timer.join()
+            progress.stop()
+
     def note(self, text: str) -> None:
         """One line for the person, beside what a program reads."""
         sys.stderr.write(clean(text) + "\n")
@@ -95,14 +159,39 @@ class Output:
 
     @cached_property
     def _console(self) -> "Console | None":
-        """The terminal as rich sees it; None where there is no terminal or no rich."""
-        if self.as_json or not sys.stdout.isatty() or os.environ.get("TERM") == "dumb":
-            return None
-        try:
-            from rich.console import Console
-        except ImportError:
-            return None
-        return Console(highlight=False, markup=False, emoji=False)
+        """Standard output as rich sees it; None where words go out as they are."""
+        return None if self.as_json or self.plain else terminal(sys.stdout)
+
+
+class Bar:
+    """How far a command has come; without a terminal it counts for nobody."""
+
+    def __init__(self, progress: "Progress | None" = None, task: "TaskID | None" = None) -> None:
+        self._progress = progress
+        self._task = task
+
+    def advance(self, steps: int = 1) -> None:
+        """Some more steps are done."""
+        if self._progress is not None and self._task is not None:
+            self._progress.advance(self._task, steps)
+
+    def reach(self, done: int, total: int | None = None) -> None:
+        """So many steps are done, of so many where that became known on the way."""
+        if self._progress is not None and self._task is not None:
+            self._progress.update(self._task, completed=done, total=total)
+
+
+def terminal(stream: TextIO) -> "Console | None":
+    """A stream as rich sees it; None where it is no terminal or no rich. `NO_COLOR` is kept."""
+    if not stream.isatty() or os.environ.get("TERM") == "dumb":
+        return None
+    try:
+        from rich.console import Console
+    except ImportError:
+        return None
+    # Without colours rich would still print bold.
+    is_bare = bool(os.environ.get("NO_COLOR"))
+    return Console(file=stream, color_system=None if is_bare else "auto", highlight=False, markup=False, emoji=False)
 
 
 def clean(text: str) -> str:

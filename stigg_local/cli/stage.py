@@ -1,9 +1,10 @@
 """The demo's stage: steps, what is said in them, and claims that are checked as they are made."""
 
 from collections.abc import Iterable, Sequence
+from contextlib import AbstractContextManager
 from typing import Any
 
-from stigg_local.cli.output import Output
+from stigg_local.cli.output import Bar, Output
 
 
 class Stage:
@@ -38,6 +39,10 @@ class Stage:
         self._steps[-1]["tables"].append([dict(zip(header, row, strict=True)) for row in kept])
         if not self._out.as_json:
             self._out.table(header, kept, indent=3)
+
+    def progress(self, description: str, total: int) -> AbstractContextManager[Bar]:
+        """A bar while something of the current step takes long."""
+        return self._out.progress(f"   {description}", total)
 
     def claim(self, text: str, holds: bool, found: object = None) -> None:
         """State something that was looked at; where it does not hold, say what was found."""

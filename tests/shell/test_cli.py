@@ -13,6 +13,7 @@ import pytest
 
 import stigg_local
 from stigg_local import AuthorityUnavailable, InvalidInput, NotAllowed, Stigg, StoreBusy
+from stigg_local.authority.catalog_file import load
 from stigg_local.cli import access, output
 from stigg_local.cli.main import main
 from stigg_local.clock import wall_ms
@@ -95,33 +96,9 @@ def started(*arguments: str | Path, **options: Any) -> "subprocess.Popen[str]":
 # Usage ----------------------------------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize(
-    "command",
-    [
-        (),
-        ("demo",),
-        ("catalog",),
-        ("catalog", "validate"),
-        ("catalog", "diff"),
-        ("catalog", "apply"),
-        ("catalog", "show"),
-        ("check",),
-        ("report",),
-        ("status",),
-    ],
-    ids=" ".join,
-)
-def test_help_of_every_command_shows_an_example(run: Run, command: tuple[str, ...]) -> None:
-    shown = run(*command, "--help")
-    assert 0 == shown.code
-    assert "Example" in shown.out
-    assert "--json" in shown.out
-    assert f"stigg-local {' '.join(command)}" in shown.out
-
-
 def test_help_names_exit_codes_and_the_clock(run: Run) -> None:
     shown = run("--help").out
-    assert "Exit codes: 0 ok" in shown
+    assert "Exit codes:\n    0    ok\n" in shown
     assert "STIGG_LOCAL_CLOCK=<ISO instant>" in shown
 
 
@@ -215,7 +192,8 @@ def test_a_file_is_not_a_data_directory(run: Run) -> None:
 
 def test_a_good_catalog_is_valid(run: Run) -> None:
     assert (0, f"{EXAMPLE}: no mistakes\n", "") == run("catalog", "validate", EXAMPLE)
-    assert {"valid": True, "file": str(EXAMPLE), "problems": []} == run("catalog", "validate", EXAMPLE, "--json").json
+    found = run("catalog", "validate", EXAMPLE, "--json").json
+    assert {"valid": True, "file": str(EXAMPLE), "hash": load(EXAMPLE).meaning, "problems": []} == found
 
 
 def test_every_mistake_of_a_catalog_is_printed_with_its_line(run: Run) -> None:
@@ -510,7 +488,7 @@ def test_what_fails_inside_is_one_line(
     def fails(*arguments: object, **options: object) -> None:
         raise error
 
-    monkeypatch.setattr(access, "_reader", fails)
+    monkeypatch.setattr(access, "reader", fails)
     assert (code, "", said) == run("check", "a", "b")
     if said:
         assert (code, "") == (run("check", "a", "b", "--json").code, run("check", "a", "b", "--json").err)
@@ -520,7 +498,7 @@ def test_a_traceback_is_shown_where_it_is_asked_for(run: Run, monkeypatch: pytes
     def fails(*arguments: object, **options: object) -> None:
         raise ValueError("here")
 
-    monkeypatch.setattr(access, "_reader", fails)
+    monkeypatch.setattr(access, "reader", fails)
     monkeypatch.setenv("STIGG_LOCAL_TRACEBACK", "1")
     ended = run("check", "a", "b")
     assert 1 == ended.code
