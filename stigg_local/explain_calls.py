@@ -18,7 +18,7 @@ from stigg_local.core.explanation import Explanation, Question
 from stigg_local.core.fallback import Fallback, parse_fallback
 from stigg_local.core.ids import UNSET, is_id
 from stigg_local.core.nearest import nearest
-from stigg_local.core.ways import find_ways
+from stigg_local.core.ways import fallback_ways, find_ways
 from stigg_local.core.words import AccessDeniedReason
 from stigg_local.core.world import World
 from stigg_local.embedded import Embedded
@@ -46,14 +46,12 @@ def explain(
     """The explanation of what the getter of a type answers; `kind` None is the generic one."""
     values = () if requested_values == () else values_of(requested_values)
 
-    def ask() -> Entitlement:
+    def ask(usage: Any, asked: tuple[str, ...]) -> Entitlement:
         if kind is None:
-            return client.get_entitlement(
-                customer_id, feature_id, resource_id, requested_usage, values, None, fallback
-            )
-        return client._ask(kind, customer_id, feature_id, resource_id, requested_usage, values, fallback)
+            return client.get_entitlement(customer_id, feature_id, resource_id, usage, asked, None, fallback)
+        return client._ask(kind, customer_id, feature_id, resource_id, usage, asked, fallback)
 
-    answer = ask()
+    answer = ask(requested_usage, values)
     customer_id, feature_id, resource_id = client._checked_ids(customer_id, feature_id, resource_id)
     question = Question(
         customer_id=customer_id,
@@ -71,6 +69,7 @@ def explain(
             entitlement=answer,
             now_ms=wall_ms(client._clock) if embedded is None else embedded.store.now_ms(),
             sources=explain_fallbacks(candidates),
+            ways=fallback_ways(question, answer, ask, fallback) if candidates else (),
             hint=_hint(client, question, answer),
             error=client.status().last_error,
         )
@@ -79,7 +78,7 @@ def explain(
         for _ in range(TRIES - 1):
             if found.entitlement is answer:
                 break
-            answer = ask()
+            answer = ask(requested_usage, values)
             found = _authoritative(embedded, question, answer)
     except (StoreError, msgspec.MsgspecError) as error:
         found = _remembered(embedded, question, answer, str(error))
@@ -165,9 +164,8 @@ def _hint(client: "Stigg", question: Question, answer: Entitlement) -> str | Non
     """What to look at where the question itself is what stands in the way."""
     embedded = client._embedded
     if embedded is None:
-        return (
-            None if answer.has_access else "the client is offline: a fallback for this id is all that could grant it"
-        )
+        is_missing = answer.source == "default"
+        return "the client is offline: a fallback for this id is all that could grant it" if is_missing else None
     catalog = embedded.catalog()
     match answer.access_denied_reason:
         case AccessDeniedReason.FeatureNotFound | AccessDeniedReason.EntitlementNotFound:

@@ -181,7 +181,9 @@ def _write_customer(authority: Authority, tx: Tx, index: int, asks: Sequence[Pro
     if index % ACTIVE_EACH == 0:
         for metered in _entitled(catalog, ask.plan_id):
             feature = catalog.features[metered]
-            windows = counting_windows(catalog, snapshot, feature, resource_id="", at_ms=tx.now_ms, now_ms=tx.now_ms)
+            windows = list(
+                counting_windows(catalog, snapshot, feature, resource_id="", at_ms=tx.now_ms, now_ms=tx.now_ms)
+            )
             used = (index % 700) * 1_000_000
             if not windows or not used:
                 continue

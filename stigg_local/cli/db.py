@@ -178,8 +178,9 @@ def import_(
     Each line is one command under the rules of the engine, never a row of the database, and has an idempotency key:
     its own `idempotency_key`, else one of the id that `db export` gave it, else --key-prefix and the line's number.
     So an import that was stopped is started again and counts nothing twice, and what was exported from this very
-    directory is left aside. Another file of the same name needs another --key-prefix. Lines that are refused are
-    reported, each with its place, and the others go on; exit code 2 where there were any.
+    directory is left aside, but for customers, who get the name, e-mail and metadata of their line. Another file
+    of the same name needs another --key-prefix. Lines that are refused are reported, each with its place, and the
+    others go on; exit code 2 where there were any.
 
     \b
     customers      customer_id, name, email, coupon_id, metadata; plan_id and what else a subscription takes
@@ -249,7 +250,7 @@ def import_(
 @pass_output
 def backup(out: Output, *, target: str, damaged_too: bool, data_dir: str | None) -> int:
     """Write one committed state of the data directory into the file DEST, or into the directory DEST under a name
-    with the time.
+    with the time. A DEST that ends in a slash is made where it is not there.
 
     It works while others write, holds everything that was acknowledged before it began, and comes into its place
     only when every page, digest and log of it was verified and it is on disk. It never takes the place of another

@@ -100,6 +100,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
         The exit code.
     """
     given = list(sys.argv[1:] if arguments is None else arguments)
+    if arguments is None:
+        _unwind_when_ended()
     # An id that is not valid text in the terminal's encoding is shown escaped instead of failing the command.
     for stream in (sys.stdout, sys.stderr):
         reconfigure = getattr(stream, "reconfigure", None)
@@ -123,6 +125,19 @@ def main(arguments: Sequence[str] | None = None) -> int:
     finally:
         logger.removeHandler(handler)
     return code
+
+
+def _unwind_when_ended() -> None:
+    """Let a request to end run what cleans up: copies of a database are not left behind in temporary directories."""
+
+    def end(number: int, _frame: object) -> None:
+        sys.exit(128 + number)
+
+    for name in ("SIGTERM", "SIGHUP"):
+        number = getattr(signal, name)
+        # Whoever started the program may have it ignore one of them.
+        if signal.getsignal(number) is signal.SIG_DFL:
+            signal.signal(number, end)
 
 
 class _Warnings(logging.Handler):

@@ -232,6 +232,8 @@ def _inferred(fallback: Fallback | None) -> str:
         return ENUM
     if fallback.value is not None:
         return NUMERIC
+    if fallback.current_balance is not None or fallback.total_granted is not None:
+        return CREDIT
     return METERED if fallback.usage_limit is not None or fallback.is_unlimited else BOOLEAN
 
 

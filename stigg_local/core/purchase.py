@@ -125,7 +125,7 @@ def addon_ways(world: World) -> Iterator[Way]:
                 base: dict[str, Any] = base,
                 have: dict[str, int] = have,
                 addon_id: str = addon_id,
-                needed: tuple[str, ...] = addon.dependencies,
+                needed: tuple[str, ...] = _needed(world, addon_id),
             ) -> dict[str, Any]:
                 wanted = dict.fromkeys(needed, 1) | have | {addon_id: quantity}
                 return base | {"addons": [{"addon_id": name, "quantity": many} for name, many in wanted.items()]}
@@ -134,6 +134,18 @@ def addon_ways(world: World) -> Iterator[Way]:
             found = _least_provision(world, plan, arguments, low, high)
             if found is not None:
                 yield _way("ADDON", plan, *found, addon_id=addon_id)
+
+
+def _needed(world: World, addon_id: str) -> tuple[str, ...]:
+    """What an add-on needs beside it, and what that needs in turn."""
+    found: dict[str, None] = {}
+    rest = [addon_id]
+    while rest:
+        known = world.catalog.latest_package(rest.pop())
+        more = () if known is None or known.addon is None else known.addon.dependencies
+        rest += [name for name in more if name not in found]
+        found |= dict.fromkeys(more)
+    return tuple(found)
 
 
 def _least_provision(

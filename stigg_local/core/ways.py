@@ -4,24 +4,36 @@ Laws: a way is listed only when the answer after it was seen to give access; of 
 of requests the largest that is granted, of instants the first.
 """
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from decimal import Decimal
 from typing import Any
 
 from msgspec.structs import replace
 
-from stigg_local.core.answer import CREDIT, ENUM, METERED, Entitlement, MeteredEntitlement
+from stigg_local.core.answer import (
+    CREDIT,
+    ENUM,
+    METERED,
+    CreditEntitlement,
+    Entitlement,
+    EnumEntitlement,
+    MeteredEntitlement,
+)
 from stigg_local.core.credit import is_debt, settle_debt, wallet
 from stigg_local.core.entitlement import Compiled, CustomerView, answer_request, find_winner, requested_raw
-from stigg_local.core.explanation import Way
+from stigg_local.core.explanation import Question, Way
 from stigg_local.core.period import DAY_MS, FOREVER_MS, to_datetime
 from stigg_local.core.purchase import addon_ways, plan_ways
-from stigg_local.core.quantity import RAW_MAX, from_raw, raw_to_decimal, to_decimal
+from stigg_local.core.quantity import RAW_MAX, from_raw, json_number, raw_to_decimal, to_decimal
 from stigg_local.core.words import AccessDeniedReason
 from stigg_local.core.world import LIMIT_MAX, World, currency_id_of, least
 
 # How many instants are looked at on the way to a yes by waiting.
 LOOKS_MAX = 1_000
 YEAR_MS = 366 * DAY_MS
+
+Ask = Callable[[Any, tuple[str, ...]], Entitlement]
+"""The answer to the same question with another requested usage and other values."""
 
 
 def find_ways(world: World) -> tuple[Way, ...]:
@@ -121,16 +133,50 @@ def _next_change(world: World, view: CustomerView, currency_id: str | None, at_m
     return min(change, purse.valid_until_ms)
 
 
-def _less(world: World, compiled: Compiled) -> Iterator[Way]:
-    """The largest request of something that is granted now, or those of the requested values that are."""
-    question = world.question
-    call = "get_entitlement" if question.type is None else f"get_{question.type.lower()}_entitlement"
+def fallback_ways(question: Question, answer: Entitlement, ask: Ask, given: Any = None) -> tuple[Way, ...]:
+    """The largest request of something that a fallback grants, or those of the requested values that it does.
+
+    Args:
+        question, answer: What was asked, and the fallback's no.
+        ask: Asks the same with another request.
+        given: The call's own fallback; None without one.
+    """
+    if answer.has_access:
+        return ()
+    call, arguments = _asked(question)
+    arguments |= {} if given is None else {"fallback": given}
+    if isinstance(answer, EnumEntitlement):
+        values = tuple(value for value in dict.fromkeys(question.requested_values) if value in answer.enum_values)
+        after = ask(0, values) if values else None
+        arguments["requested_values"] = list(values)
+        way = None if after is None else Way(kind="LESS", entitlement=after, requested_values=values)
+    else:
+        most = answer.usage_limit if isinstance(answer, MeteredEntitlement) else None
+        most = answer.current_balance if isinstance(answer, CreditEntitlement) else most
+        after = ask(most, ()) if most is not None and most > 0 else None
+        arguments["requested_usage"] = most
+        way = None
+        if after is not None:
+            left = to_decimal(question.requested_usage, name="requested_usage") - to_decimal(most, name="limit")
+            way = Way(kind="LESS", entitlement=after, requested_usage=most, units_less=json_number(left))
+    return () if way is None or not way.entitlement.has_access else (replace(way, call=call, arguments=arguments),)
+
+
+def _asked(question: Question) -> tuple[str, dict[str, Any]]:
+    """The getter of a question and its arguments, without what is requested."""
     asked: dict[str, Any] = {
         "customer_id": question.customer_id,
         "currency_id" if question.type == CREDIT else "feature_id": question.feature_id,
     }
     if question.resource_id is not None:
         asked["resource_id"] = question.resource_id
+    return "get_entitlement" if question.type is None else f"get_{question.type.lower()}_entitlement", asked
+
+
+def _less(world: World, compiled: Compiled) -> Iterator[Way]:
+    """The largest request of something that is granted now, or those of the requested values that are."""
+    question = world.question
+    call, asked = _asked(question)
     if compiled.kind == ENUM:
         values = tuple(
             value
@@ -237,10 +283,8 @@ def _promotion(world: World, answer: Entitlement) -> Iterator[Way]:
         if isinstance(most, MeteredEntitlement):
             used = most.current_usage if most.transformed_usage is None else most.transformed_usage
             wanted = 0 if feature.unit_transformation else to_decimal(question.requested_usage, name="requested_usage")
-            guess = to_decimal(used, name="usage") + wanted
-            limit = least(
-                lambda limit: found(limit) is not None, 0, LIMIT_MAX, guess=min(LIMIT_MAX, -int(-guess // 1))
-            )
+            guess = min(Decimal(LIMIT_MAX), to_decimal(used, name="usage") + wanted)
+            limit = least(lambda limit: found(limit) is not None, 0, LIMIT_MAX, guess=-int(-guess // 1))
     after = found(limit)
     if after is not None:
         yield Way(

@@ -8,6 +8,7 @@ import re
 from collections.abc import Callable, Iterator
 from typing import Any, NamedTuple
 
+from stigg_local.core.ids import told
 from stigg_local.core.source_lines import Duplicate, Keys, end_of, sentence
 
 SUFFIXES = (".yaml", ".yml")
@@ -215,11 +216,13 @@ class _Builder:
     def _alias(self, event: Any) -> None:
         at, name = event.start_mark.index, event.anchor
         if self._expects_key():
-            raise self._wrong(f"the alias `*{name}` stands for a key", at, "write the key itself")
+            raise self._wrong(f"the alias `*{told(name)}` stands for a key", at, "write the key itself")
         if any(around.anchor == name for around in self.open):
-            raise self._wrong(f"the alias `*{name}` stands inside of what it names", at, "write the value itself")
+            raise self._wrong(
+                f"the alias `*{told(name)}` stands inside of what it names", at, "write the value itself"
+            )
         if name not in self.named:
-            raise self._wrong(f"there is no anchor `&{name}` before its alias", at, None)
+            raise self._wrong(f"there is no anchor `&{told(name)}` before its alias", at, None)
         value, size, depth = self.named[name]
         self.aliased += size
         if self.aliased > ALIASED_MAX:

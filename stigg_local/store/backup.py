@@ -78,7 +78,8 @@ def backup(
 
     Args:
         data_dir: A directory that holds a database.
-        target: The file to make; in a directory, it is named after environment and time.
+        target: The file to make; in a directory, it is named after environment and time. A name with a slash at its
+            end is a directory, which is made where it is not there.
         clock: What the time in it is from.
         progress: Told how far it is.
         damaged_too: Keep a copy in which something is damaged; its findings say where.
@@ -92,6 +93,7 @@ def backup(
     if not os.path.isfile(source) or os.path.getsize(source) == 0:
         raise InvalidInput(f"`{data_dir}` holds no database", hint="name the directory that the engine writes to")
     made_ms = wall_ms(clock or SystemClock())
+    _make_directory(target, data_dir)
     if os.path.isdir(target):
         environment = stored_environment(data_dir) or "environment"
         time = str(to_text(made_ms)).replace(":", "").replace(".", "-")
@@ -101,8 +103,7 @@ def backup(
         raise InvalidInput(f"`{directory}` is not a directory", hint="make it first")
     if os.path.lexists(target):
         raise _is_there(target)
-    if os.path.realpath(directory) == os.path.realpath(data_dir):
-        raise InvalidInput(f"`{target}` would lie in the data directory itself", hint="keep backups elsewhere")
+    _check_elsewhere(target, data_dir)
     with draft_of(target) as draft:
         _copy(source, draft, progress)
         found = examine(draft, progress, hint="stigg-local doctor says what to do")
@@ -145,6 +146,30 @@ def private_copy(data_dir: str, target_dir: str, *, progress: Progress = quiet) 
     if environment is not None:
         remember_environment(target_dir, environment)
     return target
+
+
+def _make_directory(target: str, data_dir: str) -> None:
+    """Make the directory that a name with a slash at its end asks for; only the last one, for the owner only."""
+    if not target:
+        raise InvalidInput("the name of the backup is empty", hint="name a file or a directory")
+    if not target.endswith(os.sep) or os.path.isdir(target):
+        return
+    _check_elsewhere(target, data_dir)
+    try:
+        os.mkdir(target, 0o700)
+    except FileExistsError as error:
+        raise _is_there(target.rstrip(os.sep)) from error
+    except FileNotFoundError as error:
+        above = os.path.dirname(os.path.abspath(target))
+        raise InvalidInput(f"`{above}` is not a directory", hint="make it first") from error
+    except OSError as error:
+        raise StoreError(f"`{target}` cannot be made: {error.strerror}", hint="check its mode and disk") from error
+
+
+def _check_elsewhere(target: str, data_dir: str) -> None:
+    parent, own = os.path.dirname(os.path.realpath(target)), os.path.realpath(data_dir)
+    if os.path.commonpath((parent, own)) == own:
+        raise InvalidInput(f"`{target}` would lie in the data directory itself", hint="keep backups elsewhere")
 
 
 # Copying and looking -----------------------------------------------------------------------------------------------

@@ -247,7 +247,7 @@ class Rows:
             return
         for column, names, what, hint in (
             (0, ("usage_counter", "credit_grant"), "the usage counters and credit grants", _BY_ITSELF),
-            (1, ("measurement", "ledger", "customer_record"), "the log", _RESTORE),
+            (1, ("measurement", "ledger", "customer_record"), "the rows of the log", _RESTORE),
         ):
             if any(name not in self._scans for name in names):
                 continue

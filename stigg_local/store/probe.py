@@ -17,7 +17,7 @@ from typing import Any
 _HEADER_BYTES = 100
 _SIDE_BYTES_MAX = 1 << 20
 _COPY_BYTES = 1 << 20
-_WAL_HEAD_BYTES, _FRAME_HEAD_BYTES = 32, 24
+_WAL_HEAD_BYTES, _FRAME_HEAD_BYTES, _FRAME_BYTES = 32, 24, 24 + 4096
 WAL_MAGIC = (0x377F0682, 0x377F0683)
 
 # What SQLite locks in a database while a connection to it is open, and our own bytes in the lock files.
@@ -92,8 +92,8 @@ def _look(found: dict[str, Any], path: str) -> None:
     found["live"] = _is_locked(path, *_DATABASE_LOCKS)
     found["header"] = base64.b64encode(_beginning(path, _HEADER_BYTES)).decode()
     found["wal"] = base64.b64encode(_beginning(path + "-wal", _WAL_HEAD_BYTES)).decode()
-    if found["live"]:
-        found["index"] = base64.b64encode(_beginning(path + "-shm", _INDEX_HEAD_BYTES)).decode()
+    found["index"] = base64.b64encode(_beginning(path + "-shm", _INDEX_HEAD_BYTES)).decode()
+    found["frame"] = base64.b64encode(_last_frame_head(path + "-wal")).decode()
 
 
 def _open(path: str) -> int:
@@ -112,6 +112,21 @@ def _beginning(path: str, size: int) -> bytes:
         return b""
     try:
         return os.pread(descriptor, size, 0)
+    finally:
+        os.close(descriptor)
+
+
+def _last_frame_head(path: str) -> bytes:
+    """The head of a log's last whole frame."""
+    try:
+        descriptor = _open(path)
+    except FileNotFoundError:
+        return b""
+    try:
+        frames = (os.fstat(descriptor).st_size - _WAL_HEAD_BYTES) // _FRAME_BYTES
+        if frames < 1:
+            return b""
+        return os.pread(descriptor, _FRAME_HEAD_BYTES, _WAL_HEAD_BYTES + (frames - 1) * _FRAME_BYTES)
     finally:
         os.close(descriptor)
 

@@ -76,6 +76,8 @@ def test_fallbacks_are_read_by_id() -> None:
         (Fallback(True, usage_limit=1), "METERED"),
         (Fallback(True, is_unlimited=True), "METERED"),
         (Fallback(True, enum_values=("a",)), "ENUM"),
+        (Fallback(True, current_balance=2.5), "CREDIT"),
+        (Fallback(True, total_granted=5, total_consumed=1), "CREDIT"),
     ],
 )
 def test_the_type_is_inferred_where_nothing_else_knows_it(fallback: Fallback | None, expected: str) -> None:

@@ -5,6 +5,7 @@ import os
 import signal
 import subprocess
 import sys
+import time
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -551,6 +552,20 @@ def test_a_reader_that_goes_away_ends_it_quietly() -> None:
     os.close(write)
     _, said = process.communicate(timeout=30)
     assert (128 + signal.SIGPIPE, "") == (process.returncode, said)
+
+
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGHUP], ids=["TERM", "HUP"])
+def test_a_program_that_is_told_to_end_leaves_nothing(tmp_path: Path, number: signal.Signals) -> None:
+    environment = os.environ | {"PYTHONPATH": str(ROOT), "TMPDIR": str(tmp_path)}
+    command = [sys.executable, "-m", "stigg_local.cli.main", "bench", "--customers", "100000"]
+    with subprocess.Popen(command, env=environment, stdout=subprocess.PIPE, stderr=subprocess.PIPE) as process:
+        until = time.monotonic() + 60
+        while not list(tmp_path.iterdir()) and time.monotonic() < until:
+            time.sleep(0.05)
+        process.send_signal(number)
+        process.communicate()
+    assert 128 + number == process.returncode
+    assert [] == list(tmp_path.iterdir())
 
 
 def test_interrupting_the_demo_is_quiet_and_leaves_nothing(tmp_path: Path) -> None:

@@ -210,6 +210,22 @@ def test_a_backup_into_a_directory_is_named_by_environment_and_time(filled: Path
     assert found.path.startswith(str(tmp_path / "backups" / "production-20"))
 
 
+def test_a_name_with_a_slash_at_its_end_is_a_directory_made_for_it(filled: Path, tmp_path: Path) -> None:
+    found = backup(str(filled), f"{tmp_path / 'new'}/")
+    assert {os.path.basename(found.path)} == names(tmp_path / "new")
+    assert 0o700 == (tmp_path / "new").stat().st_mode & 0o777
+    (tmp_path / "file").touch()
+    for target, message in (
+        ("", "is empty"),
+        (f"{tmp_path / 'file'}/", "is there already"),
+        (f"{tmp_path / 'missing' / 'new'}/", "is not a directory"),
+        (f"{filled / 'new'}/", "in the data directory itself"),
+    ):
+        with pytest.raises(InvalidInput, match=message):
+            backup(str(filled), target)
+    assert "new" not in names(filled)
+
+
 def test_a_backup_never_takes_the_place_of_another_file(filled: Path, made: Path, tmp_path: Path) -> None:
     before = made.read_bytes()
     with pytest.raises(InvalidInput, match="is there already"):

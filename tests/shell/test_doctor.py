@@ -20,6 +20,7 @@ from stigg_local.cli.main import main
 from stigg_local.core.lookalike import skeleton
 from stigg_local.doctor import Report, examine
 from stigg_local.errors import InvalidInput
+from stigg_local.store import examine_files
 from stigg_local.store.digest import COUNTER, CUSTOMER, row_digest, row_sum, slot_of, sum_bytes
 from stigg_local.testing import ManualClock
 from tests.shell.clients import CATALOG, NOON, fill, start
@@ -385,6 +386,28 @@ def test_a_huge_log_is_found(healthy: Path, clock: ManualClock) -> None:
     os.truncate(copy / "authority.db-wal", 300 << 20)
     report = examine(copy, clock=clock)
     assert ["WalHuge"] == codes(report)
+
+
+def test_a_long_log_that_is_worked_off_is_not_huge(
+    healthy: Path, clock: ManualClock, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A log keeps its length: after a kill it may be long although next to nothing waits in it."""
+    with Stigg(data_dir=healthy, clock=clock) as client:
+        for number in range(20):
+            client.provision_customer(f"long-{number}", metadata={"note": "x" * 9000})
+        connection = apsw.Connection(os.fspath(healthy / "authority.db"))
+        connection.execute("SELECT count(*) FROM customer").fetchall()
+        connection.wal_checkpoint(mode=apsw.SQLITE_CHECKPOINT_PASSIVE)
+        connection.close()
+        client.report_usage("customer-1", "feature-calls", 1)
+        copy = healthy.parent / "copy"
+        shutil.copytree(healthy, copy)
+    monkeypatch.setattr(examine_files, "WAL_PENDING_BYTES", 100_000)
+    assert (copy / "authority.db-wal").stat().st_size > 150_000
+    assert [] == codes(examine(copy, clock=clock))
+    with (copy / "authority.db-wal").open("ab") as log:
+        log.write(bytes(4120 * 30))
+    assert ["WalHuge"] == codes(examine(copy, clock=clock))
 
 
 def test_a_foreign_database_is_found_and_left_alone(healthy: Path, clock: ManualClock) -> None:

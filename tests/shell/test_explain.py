@@ -179,6 +179,49 @@ def test_the_ways_are_the_nearest_ones(acme: tuple[Stigg, ManualClock]) -> None:
     assert client.get_metered_entitlement("acme", "feature-api-calls", requested_usage=10).has_access
 
 
+def test_an_addon_comes_with_all_that_it_needs_in_turn() -> None:
+    calls = {"id": "calls", "featureType": "Numeric", "meterType": "Incremental"}
+    price = {"billingModel": "FLAT_FEE", "billingPeriod": "MONTHLY", "amount": "9", "currency": "USD"}
+    chain = [
+        {"id": f"addon-{number}", "productId": "app", "dependencies": [f"addon-{number + 1}"] if number < 3 else []}
+        for number in range(1, 4)
+    ]
+    catalog = {
+        "schema": 1,
+        "features": [calls, {"id": "flag", "featureType": "Boolean"}],
+        "products": [{"id": "app"}],
+        "plans": [
+            {
+                "id": "plan",
+                "productId": "app",
+                "pricingType": "PAID",
+                "prices": [price],
+                "compatibleAddonIds": [addon["id"] for addon in chain],
+                "entitlements": [{"featureId": "calls", "usageLimit": 5}],
+            }
+        ],
+        "addons": [
+            chain[0] | {"entitlements": [{"featureId": "calls", "usageLimit": 10}]},
+            *(addon | {"entitlements": [{"featureId": "flag"}]} for addon in chain[1:]),
+        ],
+    }
+    with Stigg(catalog=catalog) as client:
+        client.provision_customer("acme", subscription_params={"plan_id": "plan", "billing_period": "MONTHLY"})
+        found = client.explain("acme", "calls", requested_usage=6)
+        (way,) = (way for way in found.ways if way.kind == "ADDON")
+        assert {"addon-1", "addon-2", "addon-3"} == {item["addon_id"] for item in way.arguments["addons"]}
+        client.provision_subscription(**way.arguments)
+        assert client.get_metered_entitlement("acme", "calls", requested_usage=6).has_access
+
+
+@pytest.mark.parametrize("requested", [10**20, 10**40, 1e300])
+def test_a_request_beyond_every_limit_is_explained(acme: tuple[Stigg, ManualClock], requested: float) -> None:
+    client, _ = acme
+    answer = client.get_metered_entitlement("acme", "feature-api-calls", requested_usage=requested)
+    assert not answer.has_access
+    assert answer == client.explain("acme", "feature-api-calls", requested_usage=requested).entitlement
+
+
 def test_nothing_is_changed_by_explaining(acme: tuple[Stigg, ManualClock]) -> None:
     """Ways are tried on a copy: the file's version stays, and so does every answer."""
     client, _ = acme
@@ -232,6 +275,36 @@ def test_offline_the_fallbacks_are_the_sources(tmp_path: Path) -> None:
         given = client.explain("anybody", "calls", fallback={"hasAccess": False})
         assert (False, "call", ()) == (given.entitlement.has_access, given.sources[0].origin, given.ways)
         assert () == client.explain("anybody", "unknown").sources
+
+
+def test_a_fallback_that_grants_less_says_how_much() -> None:
+    fallbacks = {
+        "calls": {"hasAccess": True, "usageLimit": 10},
+        "regions": {"hasAccess": True, "enumValues": ["eu", "us"]},
+        "none": {"hasAccess": True, "usageLimit": 0},
+        "denied": {"hasAccess": False, "usageLimit": 10},
+    }
+    credits = {"credits": {"hasAccess": True, "currentBalance": 2.5}}
+    with Stigg(offline=True, entitlements_fallback=fallbacks, credit_entitlements_fallback=credits) as client:
+        for feature, asked, less in (
+            ("calls", {"requested_usage": 11}, {"requested_usage": 10}),
+            ("credits", {"requested_usage": 3}, {"requested_usage": 2.5}),
+            ("regions", {"requested_values": ["ap", "eu"]}, {"requested_values": ["eu"]}),
+        ):
+            explanation = client.explain("anybody", feature, **asked)
+            (way,) = explanation.ways
+            assert ("LESS", None) == (way.kind, explanation.hint)
+            assert {"customer_id": "anybody", "feature_id": feature, **less} == way.arguments
+            assert client.get_entitlement(**way.arguments).has_access
+            assert not client.get_entitlement("anybody", feature, **asked).has_access
+            json.loads(explanation.to_json())
+        for feature in ("none", "denied", "unknown"):
+            assert () == client.explain("anybody", feature, requested_usage=11).ways
+        own = {"has_access": True, "usage_limit": 4}
+        (way,) = client.explain("anybody", "calls", requested_usage=6, fallback=own).ways
+        assert (4, 2) == (way.requested_usage, way.units_less)
+        assert client.get_entitlement(**way.arguments).has_access
+        json.loads(way.to_json())
 
 
 def test_the_command_draws_a_tree_and_exits_with_0(

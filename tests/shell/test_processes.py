@@ -64,7 +64,9 @@ def kill_while_reporting(data_dir: Path, rounds: int, seed: int) -> tuple[int, i
             first += process.stdout.readline()
         time.sleep(source.uniform(0, 0.03))
         process.kill()
-        rest = process.communicate()[0]
+        # Through the same reader: `communicate` would lose what that one has read ahead.
+        rest = process.stdout.read()
+        process.communicate()
         # The kill may cut the last line.
         lines = (first + rest).rpartition("\n")[0].splitlines()
         attempted += [line[4:] for line in lines if line.startswith("try ")]
