@@ -1,15 +1,13 @@
 """A customer: the authority's record, and the snapshot that answers are computed from.
 
 The record holds identity and history; the snapshot holds only what entitles, as intervals, future ones too, and
-no name, e-mail or metadata. `derive_snapshot` makes the second from the first; it is made again whenever the
-record or the catalog changes.
+no name, e-mail or metadata. `core.snapshot` makes the second from the first, `core.lifecycle` says what time makes
+of the first.
 """
-
-from collections.abc import Callable, Sequence
 
 from msgspec import Struct
 
-from stigg_local.core.catalog import Metadata, Number, PackageEntitlement, Product
+from stigg_local.core.catalog import Coupon, Metadata, Number, PackageEntitlement
 from stigg_local.core.period import FOREVER_MS
 
 SUBSCRIPTION, TRIAL, PROMOTIONAL = 0, 1, 2
@@ -20,11 +18,12 @@ class Record(Struct, frozen=True, kw_only=True, rename="camel", omit_defaults=Tr
 
 
 class SubscriptionAddon(Record, frozen=True):
-    """An add-on on a subscription, at one published version."""
+    """An add-on on a subscription, at one published version; `price_version` None is that version."""
 
     addon_id: str
     version: int
     quantity: int = 1
+    price_version: int | None = None
 
 
 class CustomFeature(Record, frozen=True):
@@ -42,11 +41,76 @@ class CustomCredit(Record, frozen=True):
     cadence: str
 
 
+class ExperimentInfo(Record, frozen=True):
+    """The group of an experiment that a customer was put in; `group_type` is CONTROL or VARIANT."""
+
+    id: str
+    product_id: str
+    name: str
+    group_name: str
+    group_type: str
+
+
+class AppliedCoupon(Record, frozen=True):
+    """A coupon as it was when it was applied; `is_used` once an invoice was paid with it."""
+
+    coupon: Coupon
+    start_ms: int
+    promotion_code: str | None = None
+    is_used: bool = False
+
+
+class LatestInvoice(Record, frozen=True):
+    """The last invoice of a subscription, as the payment provider told of it.
+
+    `id` is ours; `status` is PAID, OPEN or FAILED; `reason` is why it was made.
+    """
+
+    id: str
+    status: str
+    reason: str | None = None
+    billing_id: str | None = None
+    payment_url: str | None = None
+    payment_secret: str | None = None
+    error_message: str | None = None
+
+
+class ScheduledUpdate(Record, frozen=True):
+    """A change that waits: for `execute_ms` where its status is Scheduled, for payment where it is PendingPayment.
+
+    A field that is None keeps what the subscription has. Versions are looked up when the change is carried out.
+    `kinds` are words of SubscriptionScheduleType. `successor_id` is the id of the subscription that a plan change
+    makes where it is paid at once; paid later, it changes the one that it waits on.
+    """
+
+    kinds: tuple[str, ...]
+    created_ms: int
+    status: str = "Scheduled"
+    execute_ms: int | None = None
+    plan_id: str | None = None
+    billing_period: str | None = None
+    addons: tuple[tuple[str, int], ...] | None = None
+    units: dict[str, int] | None = None
+    custom_features: dict[str, CustomFeature] | None = None
+    custom_credits: tuple[CustomCredit, ...] | None = None
+    billing_country_code: str | None = None
+    metadata: Metadata | None = None
+    coupon: AppliedCoupon | None = None
+    to_latest: bool = False
+    re_anchors: bool = False
+    invoice_id: str | None = None
+    successor_id: str | None = None
+
+
 class Subscription(Record, frozen=True):
     """One subscription; its status follows from its instants and the clock.
 
-    `end_ms` is when it stops entitling; `usage_anchor_ms` anchors usage windows and recurring credits, and
+    `end_ms` is when it stopped entitling; `usage_anchor_ms` anchors usage windows and recurring credits, and
     resettable windows count nothing from before `usage_cut_ms`.
+
+    What time has still to do is written as what waits: `is_waiting` for the start, `converted_ms` None for a trial's
+    end, `cancellation_ms`, `scheduled_updates`, and `payment_due_ms`, by which an unpaid one has to be paid.
+    `paid_until_ms` is set only where a payment provider charges: the next charge is due then.
     """
 
     id: str
@@ -62,31 +126,48 @@ class Subscription(Record, frozen=True):
     resource_id: str | None = None
     billing_period: str | None = None
     billing_country_code: str | None = None
+    is_waiting: bool = False
+    re_anchors: bool = False
     end_ms: int | None = None
     cancel_reason: str | None = None
     cancellation_ms: int | None = None
+    cancellation_action: str | None = None
     trial_end_ms: int | None = None
     trial_end_behavior: str | None = None
+    converted_ms: int | None = None
     addons: tuple[SubscriptionAddon, ...] = ()
     units: dict[str, int] = {}
     custom_features: dict[str, CustomFeature] = {}
     custom_credits: tuple[CustomCredit, ...] = ()
+    scheduled_updates: tuple[ScheduledUpdate, ...] = ()
+    coupon: AppliedCoupon | None = None
     payment_collection: str = "NOT_REQUIRED"
+    payment_due_ms: int | None = None
+    paid_until_ms: int | None = None
+    latest_invoice: LatestInvoice | None = None
+    paying_customer_id: str | None = None
+    experiment: ExperimentInfo | None = None
     metadata: Metadata | None = None
 
 
 class PromotionalEntitlement(Record, frozen=True):
-    """What a customer was given by hand; at most one for each feature."""
+    """What a customer was given by hand; at most one for each feature. `is_over` once its end was told of.
+
+    `group_ids` are the feature groups that gave it; `is_direct` where the feature itself was given, too.
+    """
 
     entitlement: PackageEntitlement
     period: str
     start_ms: int
     end_ms: int | None = None
     is_visible: bool = True
+    is_over: bool = False
+    is_direct: bool = True
+    group_ids: tuple[str, ...] = ()
 
 
 class Customer(Record, frozen=True):
-    """What the authority knows of a customer."""
+    """What the authority knows of a customer. `coupon_ms` is when the coupon was given."""
 
     id: str
     created_ms: int
@@ -94,11 +175,18 @@ class Customer(Record, frozen=True):
     name: str | None = None
     email: str | None = None
     coupon_id: str | None = None
+    coupon_ms: int | None = None
+    is_coupon_used: bool = False
     metadata: Metadata | None = None
     archived_ms: int | None = None
     resource_ids: tuple[str, ...] = ()
     subscriptions: tuple[Subscription, ...] = ()
     promotional_entitlements: tuple[PromotionalEntitlement, ...] = ()
+    experiments: tuple[ExperimentInfo, ...] = ()
+
+    def subscription(self, subscription_id: str) -> Subscription:
+        """The subscription of this id, which is one of the customer's."""
+        return next(item for item in self.subscriptions if item.id == subscription_id)
 
 
 PackageRef = tuple[str, int, int]  # id, version, quantity
@@ -144,20 +232,30 @@ class CustomerSnapshot(Struct, frozen=True, array_like=True, gc=False):
 
 
 def status_of(subscription: Subscription, now_ms: int) -> str:
-    """The status at an instant, computed: no scheduler has to run for it to be right."""
+    """The status at an instant, computed: no scheduler has to run for it to be right.
+
+    What another subscription of the customer does to this one is in the record only once it was advanced.
+    """
     end = subscription.end_ms
-    trial_end = subscription.trial_end_ms
-    cancels_at_trial_end = subscription.trial_end_behavior == "CANCEL_SUBSCRIPTION"
+    cancellation = subscription.cancellation_ms
     if end is not None and now_ms >= end:
-        return "EXPIRED" if subscription.cancel_reason in ("Expired", "TrialEnded") else "CANCELED"
+        return "EXPIRED" if subscription.cancel_reason in _EXPIRED_REASONS else "CANCELED"
+    if cancellation is not None and now_ms >= cancellation:
+        return "CANCELED"
+    if subscription.payment_due_ms is not None:
+        return "PAYMENT_PENDING" if now_ms < subscription.payment_due_ms else "EXPIRED"
     if now_ms < subscription.start_ms:
-        return "NOT_STARTED"
-    if trial_end is not None:
-        if now_ms < trial_end:
+        # Cancelled before its start, it does not start.
+        return "NOT_STARTED" if end is None or end > subscription.start_ms else "CANCELED"
+    if subscription.trial_end_ms is not None:
+        if now_ms < subscription.trial_end_ms:
             return "IN_TRIAL"
-        if cancels_at_trial_end:
+        if subscription.trial_end_behavior == "CANCEL_SUBSCRIPTION" and subscription.converted_ms is None:
             return "EXPIRED"
     return "ACTIVE"
+
+
+_EXPIRED_REASONS = ("Expired", "TrialEnded", "PendingPaymentExpired")
 
 
 def is_trial_at(subscription: Subscription, at_ms: int) -> bool:
@@ -168,141 +266,17 @@ def is_trial_at(subscription: Subscription, at_ms: int) -> bool:
 def entitled_until(subscription: Subscription) -> int:
     """The instant at which the subscription stops entitling, exclusive."""
     end = FOREVER_MS if subscription.end_ms is None else subscription.end_ms
-    if subscription.trial_end_ms is not None and subscription.trial_end_behavior == "CANCEL_SUBSCRIPTION":
+    if subscription.cancellation_ms is not None:
+        end = min(end, subscription.cancellation_ms)
+    if (
+        subscription.trial_end_ms is not None
+        and subscription.trial_end_behavior == "CANCEL_SUBSCRIPTION"
+        and subscription.converted_ms is None
+    ):
         end = min(end, subscription.trial_end_ms)
-    return end
-
-
-def ends_at(subscription: Subscription, all_of_them: Sequence[Subscription]) -> int:
-    """When it stops entitling among the customer's others: a trial that converts beside it takes its place then."""
-    end = entitled_until(subscription)
-    for other in all_of_them:
-        converts = other.trial_end_ms
-        if (
-            converts is not None
-            and other.id != subscription.id
-            and same_place(other, subscription)
-            and subscription.start_ms < converts < min(end, entitled_until(other))
-            and not is_trial_at(subscription, converts)
-        ):
-            end = converts
     return end
 
 
 def same_place(one: Subscription, other: Subscription) -> bool:
     """True where only one of the two can be in force, trials apart: the same product and resource."""
     return one.product_id == other.product_id and one.resource_id == other.resource_id
-
-
-def derive_snapshot(
-    customer: Customer,
-    *,
-    product: Callable[[str], Product | None],
-    latest_version: Callable[[str], int | None],
-    as_of_ms: int,
-    sure_ms: int | None = None,
-) -> CustomerSnapshot:
-    """The snapshot of a record.
-
-    A trial becomes one interval of trial and, where it converts, one of subscription. Where it does not, and the
-    product downgrades to a free plan, the free plan is a future source of its own.
-
-    Args:
-        customer: The record.
-        product: Product by id; None for one that is gone.
-        latest_version: Latest published version of a package id.
-        as_of_ms: The time of the change that made this derivation necessary.
-        sure_ms: What ended by then is left out; earlier than `as_of_ms` where the wall clock cannot be believed, so
-            that nothing is lost when it goes back. Default: `as_of_ms`.
-    """
-    if customer.archived_ms is not None:
-        return CustomerSnapshot(as_of_ms, True, customer.resource_ids, ())
-    sources: list[Source] = []
-    for subscription in customer.subscriptions:
-        sources += _intervals(subscription, ends_at(subscription, customer.subscriptions))
-        follower = free_plan_after(subscription, customer.subscriptions, product, latest_version)
-        if follower is not None:
-            sources += _intervals(follower, entitled_until(follower))
-    sources += [
-        PromotionalSource(
-            promotion.start_ms,
-            FOREVER_MS if promotion.end_ms is None else promotion.end_ms,
-            promotion.entitlement,
-        )
-        for promotion in customer.promotional_entitlements
-    ]
-    # What has ended for sure cannot answer any later question.
-    gone_ms = as_of_ms if sure_ms is None else min(as_of_ms, sure_ms)
-    alive = tuple(source for source in sources if source.end_ms > gone_ms and source.end_ms > source.start_ms)
-    return CustomerSnapshot(as_of_ms, False, customer.resource_ids, alive)
-
-
-def _intervals(subscription: Subscription, end: int) -> list[SubscriptionSource]:
-    start = subscription.start_ms
-    trial_end = subscription.trial_end_ms
-    if trial_end is None:
-        return [_source(subscription, SUBSCRIPTION, start, end)]
-    parts = [_source(subscription, TRIAL, start, min(trial_end, end))]
-    if end > trial_end:
-        parts.append(_source(subscription, SUBSCRIPTION, trial_end, end))
-    return parts
-
-
-def _source(subscription: Subscription, kind: int, start_ms: int, end_ms: int) -> SubscriptionSource:
-    addons = tuple((addon.addon_id, addon.version, addon.quantity) for addon in subscription.addons)
-    return SubscriptionSource(
-        kind=kind,
-        start_ms=start_ms,
-        end_ms=end_ms,
-        resource_id=subscription.resource_id or "",
-        subscription_id=subscription.id,
-        anchor_ms=subscription.usage_anchor_ms,
-        cut_ms=subscription.usage_cut_ms,
-        packages=((subscription.plan_id, subscription.plan_version, 1), *addons),
-        units=tuple(sorted(subscription.units.items())),
-        custom=tuple(
-            (feature_id, None if custom.is_unlimited else custom.usage_limit)
-            for feature_id, custom in sorted(subscription.custom_features.items())
-        ),
-        custom_credits=tuple((item.currency_id, item.amount, item.cadence) for item in subscription.custom_credits),
-    )
-
-
-def free_plan_after(
-    trial: Subscription,
-    all_of_them: Sequence[Subscription],
-    product: Callable[[str], Product | None],
-    latest_version: Callable[[str], int | None],
-) -> Subscription | None:
-    """The free plan that a trial leaves behind where its product says so and nothing else is in its place then.
-
-    It lasts until another subscription of the product starts.
-    """
-    start = trial.trial_end_ms
-    if start is None or trial.trial_end_behavior != "CANCEL_SUBSCRIPTION" or trial.end_ms is not None:
-        return None
-    found = product(trial.product_id)
-    if found is None or found.settings.subscription_end_setup != "DOWNGRADE_TO_FREE":
-        return None
-    plan_id = found.settings.downgrade_plan_id
-    version = None if plan_id is None else latest_version(plan_id)
-    if plan_id is None or version is None:
-        return None
-    others = [other for other in all_of_them if other.id != trial.id and same_place(other, trial)]
-    if any(other.start_ms <= start < ends_at(other, all_of_them) for other in others):
-        return None
-    resets = found.settings.usage_reset_on_plan_change == "ALWAYS_RESET"
-    return Subscription(
-        id=f"{trial.id}-downgrade",
-        plan_id=plan_id,
-        plan_version=version,
-        price_version=version,
-        product_id=trial.product_id,
-        created_ms=start,
-        start_ms=start,
-        usage_anchor_ms=start if resets else trial.usage_anchor_ms,
-        usage_cut_ms=start if resets else trial.usage_cut_ms,
-        billing_anchor_ms=start,
-        resource_id=trial.resource_id,
-        end_ms=min((other.start_ms for other in others if other.start_ms > start), default=None),
-    )

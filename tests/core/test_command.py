@@ -125,7 +125,7 @@ def test_fields_are_found_under_both_spellings() -> None:
 @pytest.mark.parametrize(
     ("value", "hint"),
     [
-        ("p", None),
+        ("p", "pass a mapping"),
         ({"planid": "p", "quantty": 1}, "did you mean `quantity`"),
         ({"planId": "p", 7: 1}, "it takes plan_id, quantity"),
         ({"planId": None}, "add `plan_id`"),
@@ -215,7 +215,8 @@ def test_promotions_are_read_whole() -> None:
                 "reset_period": "WEEK",
                 "reset_period_configuration": "EveryMonday",
             },
-        ]
+        ],
+        groups={},
     )
     assert [("LIFETIME", None), ("CUSTOM", ms(end)), ("SIX_MONTH", None), ("LIFETIME", None)] == [
         (item.period, item.custom_end_ms) for item in found
@@ -243,7 +244,7 @@ def test_promotions_are_read_whole() -> None:
 def test_promotions_of_another_shape_are_refused(value: object) -> None:
     """The message names the item."""
     with pytest.raises(InvalidInput, match="entitlements"):
-        promotional_grants(value)
+        promotional_grants(value, groups={})
 
 
 class Unwilling:

@@ -8,30 +8,32 @@ import msgspec
 import pytest
 
 from stigg_local.core.customer import PromotionalEntitlement, SubscriptionAddon
+from stigg_local.core.customer_result import CustomerResult, ProvisionCustomerResult, customer_result
 from stigg_local.core.period import FOREVER_MS, to_datetime
 from stigg_local.core.result import (
     CreditGrantResult,
-    CustomerResult,
     PromotionalResult,
-    ProvisionCustomerResult,
-    ProvisionSubscriptionResult,
     ReportUsageResult,
-    SubscriptionResult,
-    customer_result,
     grant_result,
     plain,
     promotional_result,
+)
+from stigg_local.core.subscription_result import (
+    ProvisionSubscriptionResult,
+    SubscriptionResult,
     subscription_result,
 )
-from tests.builders import NOW_MS, customer, gives, grant, subscription
+from tests.builders import NOW_MS, catalog, customer, gives, grant, plan, subscription
 
 NOW_TEXT = "2025-01-31T10:00:00.000Z"
 SUBSCRIPTION = subscription_result(
-    subscription(
-        addons=(SubscriptionAddon(addon_id="a", version=1, quantity=2),), resource_id="s", trial_end_ms=NOW_MS
+    customer(
+        subscription(
+            addons=(SubscriptionAddon(addon_id="a", version=1, quantity=2),), resource_id="s", trial_end_ms=NOW_MS
+        )
     ),
-    customer_id="c",
-    pricing_type="PAID",
+    "s-1",
+    catalog(plan(pricing_type="PAID")),
     now_ms=NOW_MS,
 )
 REPORT = ReportUsageResult(
@@ -44,7 +46,7 @@ REPORT = ReportUsageResult(
 PROMOTION = promotional_result(
     PromotionalEntitlement(entitlement=gives(enum_values=("a",)), period="CUSTOM", start_ms=NOW_MS, end_ms=NOW_MS)
 )
-CUSTOMER = customer_result(customer(name="Ann"))
+CUSTOMER = customer_result(customer(name="Ann"), now_ms=NOW_MS)
 GRANT = grant_result(grant(amount=2500, consumed=500), customer_id="c", scale=3, now_ms=NOW_MS)
 
 
@@ -82,6 +84,9 @@ def test_a_subscription_prints_the_seeds_keys() -> None:
         "paymentCollection": "NOT_REQUIRED",
         "startDate": NOW_TEXT,
         "trialEndDate": NOW_TEXT,
+        "planVersion": 1,
+        "prices": [],
+        "scheduledUpdates": [],
     } == SUBSCRIPTION.to_dict()
     assert (
         SUBSCRIPTION.to_dict()

@@ -15,9 +15,10 @@ from stigg_local.core.customer import (
     SubscriptionSource,
     is_trial_at,
 )
+from stigg_local.core.decided import Decided
 from stigg_local.core.period import DAY_MS
 from stigg_local.core.sources import Catalog
-from stigg_local.core.subscription import Provisioned, ProvisionSubscription, journey, provision
+from stigg_local.core.subscription import ProvisionSubscription, journey, provision
 from stigg_local.errors import StiggError
 from tests.builders import NOW_MS, addon, catalog, customer, derived, gives, plan, price, subscription
 from tests.core.test_entitlement import lived
@@ -27,9 +28,7 @@ TRIAL_CONFIG = TrialConfig(duration=5, trial_end_behavior="CANCEL_SUBSCRIPTION")
 CONVERTS = TrialConfig(duration=5)
 
 
-def ask(
-    record: Customer, compiled: Catalog, plan_id: str = "plan-a", at_ms: int = NOW_MS, **fields: Any
-) -> Provisioned:
+def ask(record: Customer, compiled: Catalog, plan_id: str = "plan-a", at_ms: int = NOW_MS, **fields: Any) -> Decided:
     ids = count()
     command = ProvisionSubscription(customer_id=record.id, plan_id=plan_id, **fields)
     return provision(record, compiled, command, now_ms=at_ms, new_id=lambda: f"{at_ms}-{next(ids)}"[-6:])
@@ -253,8 +252,8 @@ def test_a_plan_change_resets_usage_as_the_product_says(
     """Re-buying the same plan on the same cycle is no change."""
     compiled = catalog(
         product(usage_reset_on_plan_change=rule),
-        plan(),
-        plan("plan-b"),
+        plan(pricing_type="PAID"),
+        plan("plan-b", pricing_type="PAID"),
         plan("tried", default_trial_config=CONVERTS),
     )
     before = ask(customer(), compiled, **first)
@@ -265,7 +264,7 @@ def test_a_plan_change_resets_usage_as_the_product_says(
 
 def test_buying_again_what_a_trial_has_become_changes_nothing() -> None:
     """A converted trial is paid for like any other: the usage window is kept."""
-    compiled = catalog(plan(default_trial_config=CONVERTS))
+    compiled = catalog(plan(pricing_type="PAID", default_trial_config=CONVERTS))
     tried = ask(customer(), compiled, billing_period="MONTHLY")
     again = ask(tried.customer, compiled, at_ms=NOW_MS + 9 * DAY_MS, billing_period="MONTHLY")
     assert (NOW_MS, "UpgradeOrDowngrade") == (again.subscription.usage_anchor_ms, again.ended[0].cancel_reason)
