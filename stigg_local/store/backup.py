@@ -24,7 +24,7 @@ from stigg_local.store.examine_logs import examine_logs
 from stigg_local.store.examine_rows import Progress, Rows
 from stigg_local.store.finding import Finding, Findings
 from stigg_local.store.manifest import Manifest, seal
-from stigg_local.store.schema import USER_VERSION, is_current
+from stigg_local.store.schema import schema_version
 from stigg_local.store.sequence import read_meta, read_position
 from stigg_local.store.site import DEFAULT_FILENAME
 
@@ -54,6 +54,7 @@ class Examined(NamedTuple):
     file_id: str
     epoch: int
     seq: int
+    schema_version: int
     rows: dict[str, int]
     findings: tuple[Finding, ...]
 
@@ -117,7 +118,7 @@ def backup(
             epoch=found.epoch,
             seq=found.seq,
             made_ms=made_ms,
-            schema_version=USER_VERSION,
+            schema_version=found.schema_version,
             database_bytes=os.path.getsize(draft),
             rows=found.rows,
             damage=tuple(f"{finding.what} ({finding.where})" for finding in found.findings),
@@ -237,7 +238,8 @@ def examine(path: str, progress: Progress, *, hint: str) -> Examined:
             def run(statement: str, bindings: tuple[Any, ...]) -> list[Any]:
                 return connection.execute(statement, bindings).fetchall()
 
-            if not is_current(connection, path):
+            version = schema_version(connection, path)
+            if version == 0:
                 raise StoreCorrupt(f"`{path}` holds no tables", hint=hint)
             progress("checking pages", 0, 0)
             for row in run("PRAGMA integrity_check(10)", ()):
@@ -262,6 +264,7 @@ def examine(path: str, progress: Progress, *, hint: str) -> Examined:
         meta.get("file_id", ""),
         int(epoch) if epoch.isdecimal() else 0,
         0 if position is None else position.seq,
+        version,
         rows.counts,
         tuple(finding for finding in findings.listed() if finding.severity == "error"),
     )

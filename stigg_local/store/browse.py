@@ -18,7 +18,6 @@ from stigg_local.store.connection import store_error
 from stigg_local.store.examine_rows import Progress
 from stigg_local.store.facade import Readable, make_readable
 from stigg_local.store.read_only import ReadOnly
-from stigg_local.store.views import VIEWS
 
 if TYPE_CHECKING:
     import apsw
@@ -43,8 +42,6 @@ SELECT m.customer_id, m.feature_id, 'PROMOTIONAL', NULL, NULL, NULL, NULL, NULL,
     m.start_at, m.start_ms, m.end_at, m.end_ms, NOT coalesce(m.end_ms <= {now_ms}, 0)
 FROM promotional_entitlements AS m
 """
-_COPIED = tuple(name for name in VIEWS if name != "entitlements")
-
 # More views of the copy, with their titles.
 _QUERIES = {
     "usage_now": (
@@ -104,8 +101,9 @@ def readable_copy(data_dir: str, directory: str, *, environment: str, now_ms: in
 
 def _write(source: ReadOnly, target: str, now_ms: int, progress: Progress) -> None:
     def tables() -> Iterator[Readable]:
-        for done, name in enumerate(_COPIED):
-            progress("writing tables", done, len(_COPIED))
+        copied = [name for name, kind in source.names() if kind == "view" and name != "entitlements"]
+        for done, name in enumerate(copied):
+            progress("writing tables", done, len(copied))
             columns, rows = source.all_of(name)
             yield Readable(name, columns, rows, tuple(column for column in _INDEXED if column in columns))
 

@@ -2,16 +2,23 @@
 
 Laws: exactly one leader at a time; when he is done the first of those who wait leads the next batch; an
 interrupt of any thread at any instant leaves nobody waiting for ever, and what it undid is run again for the
-others. Every command is idempotent by its key, so running it again is harmless.
+others. Every command is idempotent by its key, so running it again is harmless. Who was in a batch is let go one
+after another, each by the one before: let go at once, they would only stand in line for the interpreter's lock.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
+from contextlib import suppress
 from threading import Lock, get_ident
 from typing import Any
 
 from stigg_local.errors import ClientClosed, StoreError
 
 BATCH_MAX = 256
+# A leader waits so long for those whom the last batch let go: as a rule they are back with another command at once,
+# and while they are on their way they would take turns with him at the interpreter's lock. Each time that they do not
+# come back, more batches are led without waiting.
+GATHER_S = 0.001
+GATHER_PAUSE_MAX = 63
 
 _WAITING, _LEADING, _RUNNING, _DONE = range(4)
 
@@ -19,7 +26,19 @@ _WAITING, _LEADING, _RUNNING, _DONE = range(4)
 class Member:
     """One command on its way into a transaction, and what became of it."""
 
-    __slots__ = ("durability", "error", "fn", "is_abandoned", "key", "operation", "result", "state", "wake")
+    __slots__ = (
+        "comes_back",
+        "durability",
+        "error",
+        "fn",
+        "follower",
+        "is_abandoned",
+        "key",
+        "operation",
+        "result",
+        "state",
+        "wake",
+    )
 
     def __init__(self, fn: Callable[[Any], Any] | None, operation: str, key: str, durability: str = "disk") -> None:
         self.fn = fn
@@ -30,6 +49,10 @@ class Member:
         self.error: BaseException | None = None
         self.state = _WAITING
         self.is_abandoned = False
+        # Whether its thread may well be back with another command at once.
+        self.comes_back = fn is not None
+        # Whom its thread lets go as soon as it was let go itself.
+        self.follower: Member | None = None
         self.wake = Lock()
         self.wake.acquire()
 
@@ -37,6 +60,11 @@ class Member:
         """The outcome is known and final."""
         self.result, self.error = result, error
         self.state = _DONE
+
+    def let_go(self) -> None:
+        """Wake who waits for this command; harmless when he is awake."""
+        with suppress(RuntimeError):
+            self.wake.release()
 
 
 class GroupCommit:
@@ -50,11 +78,17 @@ class GroupCommit:
         self._is_busy = False
         self._leader = 0
         self._is_closed = False
+        # How long the line will be when all are back, and the leader who waits for that.
+        self._full = 0
+        self._gathering: Member | None = None
+        # Batches that are led without waiting: as many to go, and so many after the last time in vain.
+        self._gather_pause = self._gather_pauses = 0
 
     def write(self, member: Member) -> Any:
         """Take the command into the next transaction and wait for its outcome."""
         try:
             if self._enter(member) or self._wait(member):
+                self._gather(member)
                 self._lead(member)
         except BaseException:
             self._leave(member)
@@ -62,6 +96,27 @@ class GroupCommit:
         if member.error is not None:
             raise member.error
         return member.result
+
+    def write_all(self, members: Sequence[Member]) -> None:
+        """Take several commands into the next transactions, in this order, and wait for all their outcomes."""
+        try:
+            for member in members:
+                member.comes_back = False
+            with self._mutex:
+                self._check_entry()
+                self._line.extend(members)
+                if not self._is_busy:
+                    self._is_busy = True
+                    members[0].state = _LEADING
+                else:
+                    self._end_gathering()
+            for member in members:
+                if member.state == _LEADING or self._wait(member):
+                    self._lead(member)
+        except BaseException:
+            for member in members:
+                self._leave(member)
+            raise
 
     def pause(self, timeout_s: float = -1) -> Member | None:
         """Stop the line between two batches; None where the timeout passed first."""
@@ -101,21 +156,51 @@ class GroupCommit:
 
     def _enter(self, member: Member) -> bool:
         with self._mutex:
-            if self._is_closed:
-                raise ClientClosed("the store is closed", hint="make a new client")
-            if self._leader == get_ident():
-                raise StoreError("a write was started inside a write", hint="use the open transaction")
+            self._check_entry()
             self._line.append(member)
             if self._is_busy:
+                self._end_gathering()
                 return False
             member.state = _LEADING
             self._is_busy = True
             return True
 
+    def _check_entry(self) -> None:
+        if self._is_closed:
+            raise ClientClosed("the store is closed", hint="make a new client")
+        if self._leader == get_ident():
+            raise StoreError("a write was started inside a write", hint="use the open transaction")
+
     def _wait(self, member: Member, timeout_s: float = -1) -> bool:
         """Until the member leads (True) or is done, or the time is over (False)."""
         member.wake.acquire(timeout=timeout_s)
+        # An interrupt before this leads to `_leave`, which does it.
+        if member.follower is not None:
+            member.follower.let_go()
         return member.state == _LEADING
+
+    def _gather(self, leader: Member) -> None:
+        """Wait a moment for a full line."""
+        if len(self._line) >= self._full:
+            return
+        with self._mutex:
+            if self._gather_pause:
+                self._gather_pause -= 1
+                return
+            if len(self._line) >= self._full:
+                return
+            self._gathering = leader
+        if leader.wake.acquire(timeout=GATHER_S):
+            self._gather_pauses = 0
+        else:
+            self._gather_pause = self._gather_pauses = min(2 * self._gather_pauses + 1, GATHER_PAUSE_MAX)
+        self._gathering = None
+
+    def _end_gathering(self) -> None:
+        leader = self._gathering
+        if leader is not None and len(self._line) >= self._full:
+            self._gathering = None
+            leader.let_go()
 
     def _lead(self, first: Member) -> None:
         interrupt: BaseException | None = None
@@ -152,16 +237,19 @@ class GroupCommit:
             batch = self._batch
             if batch is None or batch[0] is not first:
                 return
+            follower: Member | None = None
             for member in reversed(batch):
                 if member is first or member.is_abandoned:
                     continue
                 if member.state == _DONE:
-                    if member.wake.locked():
-                        member.wake.release()
+                    member.follower = follower
+                    follower = member
                 elif member not in self._line:
                     member.state = _WAITING
                     self._line.insert(0, member)
             self._leader = 0
+            if follower is not None:
+                follower.let_go()
             self._pass_on()
 
     def _leave(self, member: Member) -> None:
@@ -170,6 +258,8 @@ class GroupCommit:
             try:
                 with self._mutex:
                     member.is_abandoned = True
+                    if member.follower is not None:
+                        member.follower.let_go()
                     if member in self._line:
                         leads = self._line[0] is member and member.state == _LEADING
                         self._line.remove(member)
@@ -182,6 +272,8 @@ class GroupCommit:
             raise interrupt
 
     def _pass_on(self) -> None:
+        coming = 0 if self._batch is None else sum(member.comes_back for member in self._batch)
+        self._full = min(len(self._line) + coming, BATCH_MAX)
         if not self._line:
             self._is_busy = False
             self._batch = None
@@ -190,5 +282,4 @@ class GroupCommit:
         leader = self._line[0]
         leader.state = _LEADING
         self._batch = None
-        if leader.wake.locked():
-            leader.wake.release()
+        leader.let_go()

@@ -17,6 +17,9 @@ except ImportError:  # pragma: no cover - an interpreter that builds BLAKE2 else
 # One tag per table; a number in the file format, so never renumber.
 CUSTOMER, COUNTER, GRANT, MEASUREMENT, LEDGER, RECORD, SLOT, MEMBER = range(8)
 CATALOG_ITEM, CATALOG_FILE, CATALOG_ROOT, IDEMPOTENCY, OWNER, META, SEQUENCE = range(8, 15)
+DUE, AUDIT, AUDIT_ROOT, CHECKOUT = range(15, 19)
+HOLD = 19
+USAGE_EVENT, METER, MEMBER_OF_METER, THRESHOLD = range(20, 24)
 
 SLOT_COUNT = 4096
 MASK = (1 << 64) - 1

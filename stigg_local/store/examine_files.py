@@ -165,7 +165,8 @@ def _is_there(directory: str, found: dict[str, Any], was_ours: bool, header: byt
             else f"stigg-local catalog apply FILE --data-dir {shlex.quote(directory)}",
         )
         return False
-    if _size(path) > 0 and not header.startswith(_SQLITE_MAGIC):
+    # With a log beside it the first page may be in that one, whole, where power was cut while it was copied over.
+    if _size(path) > 0 and not header.startswith(_SQLITE_MAGIC) and _size(f"{path}-wal") == 0:
         findings.add(
             "NotADatabase",
             "error",

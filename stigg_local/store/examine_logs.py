@@ -19,11 +19,14 @@ from stigg_local.core.customer import CustomerSnapshot
 from stigg_local.core.entitlement import counting_windows
 from stigg_local.core.ids import told
 from stigg_local.core.ledger import LedgerEntry
+from stigg_local.core.meter import compile_meters
+from stigg_local.core.meter import fold as fold_events
 from stigg_local.core.sources import Catalog
 from stigg_local.core.usage import fold
 from stigg_local.errors import StoreCorrupt
 from stigg_local.store.catalog import ORDER_KIND, decode_item
 from stigg_local.store.digest import slot_of
+from stigg_local.store.examine_keys import examine_keys
 from stigg_local.store.examine_rows import PROGRESS_ROWS, Owner, Progress
 from stigg_local.store.finding import Findings, restoring
 from stigg_local.store.seals import catalog_items, catalog_root
@@ -41,6 +44,15 @@ _COUNTERS = (
 _MEASURED = (
     "SELECT created_ms, behavior, value FROM measurement WHERE environment = ? AND customer_id = ?"
     " AND resource_id = ? AND feature_id = ? ORDER BY seq, ord"
+)
+_EVENTS = (
+    "SELECT event_name, body FROM usage_event WHERE environment = ? AND customer_id = ? AND resource_id = ?"
+    " AND created_ms >= ? AND created_ms < ? ORDER BY created_ms, seq, ord"
+)
+# What a compaction made of a feature's events; it names the feature in place of the key.
+_FOLDED = (
+    "SELECT 1 FROM usage_event WHERE environment = ? AND customer_id = ? AND resource_id = ? AND created_ms < 0"
+    " AND idempotency_key = ? LIMIT 1"
 )
 _SNAPSHOT = "SELECT snapshot FROM customer WHERE environment = ? AND slot = ? AND customer_id = ?"
 _GRANTS = "SELECT grant_id, body FROM credit_grant WHERE environment = ? AND customer_id = ?"
@@ -73,6 +85,8 @@ def examine_logs(
     try:
         _counters(connection, findings, damaged, hint, _Steps("counters", counts["usage_counter"], progress))
         _grants(connection, findings, damaged, hint, _Steps("credits", counts["ledger"], progress))
+        if "usage_event" in counts:
+            examine_keys(connection, findings, damaged, hint)
     except (apsw.Error, UnicodeDecodeError):
         # The pass over the rows told what cannot be read, and where.
         return
@@ -123,6 +137,12 @@ class _Windows:
             )
         )
 
+    def feature(self, environment: str, feature_id: str) -> Feature:
+        """The catalog's feature, of which `of` knows an interval."""
+        catalog = self._catalogs[environment]
+        assert catalog is not None, "there is no interval without a catalog"
+        return catalog.features[feature_id]
+
     def _load(self, environment: str, customer_id: str) -> CustomerSnapshot | None:
         bindings = environment, slot_of(customer_id), customer_id
         rows: list[Any] = self._connection.execute(_SNAPSHOT, bindings).fetchall()
@@ -159,10 +179,16 @@ def _counters(connection: apsw.Connection, findings: Findings, damaged: set[Owne
         stored = [row[4:] for row in counters if row[4:6] in counted]
         if not stored:
             continue
-        feature = Feature(id=key[3], feature_type="Numeric")
-        measured: list[Any] = cursor.execute(_MEASURED, key).fetchall()
+        feature = windows.feature(key[0], key[3])
+        measured: list[Any] = cursor.execute(_MEASURED, key).fetchall() if feature.meter is None else []
         for from_ms, to_ms, value in stored:
-            usage = fold(feature, ((behavior, raw) for at, behavior, raw in measured if from_ms <= at < to_ms))
+            if feature.meter is None:
+                usage = fold(feature, ((behavior, raw) for at, behavior, raw in measured if from_ms <= at < to_ms))
+            else:
+                counted_events = _metered(cursor, feature, key, from_ms, to_ms)
+                if counted_events is None:
+                    continue
+                usage = counted_events
             if usage != value:
                 findings.add(
                     "CounterDiffers",
@@ -171,6 +197,22 @@ def _counters(connection: apsw.Connection, findings: Findings, damaged: set[Owne
                     where=f"usage_counter: {', '.join(map(told, key))}, {from_ms}, {to_ms}",
                     hint=hint,
                 )
+
+
+def _metered(
+    cursor: apsw.Cursor, feature: Feature, key: tuple[str, str, str, str], from_ms: int, to_ms: int
+) -> int | None:
+    """What raw events give for an interval; None where a part of them is folded, or one cannot be understood."""
+    meters = compile_meters((feature,))
+    place = key[:3]
+    if not meters or (from_ms == 0 and cursor.execute(_FOLDED, (*place, feature.id)).fetchall()):
+        return None
+    rows: list[Any] = cursor.execute(_EVENTS, (*place, from_ms, to_ms)).fetchall()
+    try:
+        events = [(name, msgspec.msgpack.decode(body) if body else {}) for name, body in rows]
+    except msgspec.MsgspecError:
+        return None
+    return meters[0].usage(fold_events(meters[0], events))
 
 
 def _grants(connection: apsw.Connection, findings: Findings, damaged: set[Owner], hint: str, steps: _Steps) -> None:

@@ -8,13 +8,26 @@ from __future__ import annotations
 
 import shlex
 from collections.abc import Callable, Iterator
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING, Any
 
 from stigg_local.core.ids import told
-from stigg_local.store import digest as tags
-from stigg_local.store.digest import MASK, row_sum, slot_of, sum_bytes
+from stigg_local.store.digest import MASK, MEMBER_OF_METER, row_sum, slot_of, sum_bytes
+from stigg_local.store.event_log_rows import DEAD_MS
+from stigg_local.store.examine_tables import (
+    AT_EVENT,
+    BY_ITSELF,
+    CONFIRM,
+    KEPT,
+    OF_TIME,
+    RESTORE,
+    SUMMED,
+    TABLES,
+    Table,
+    is_text,
+)
 from stigg_local.store.finding import Findings
 from stigg_local.store.rebuild import member_sum
+from stigg_local.store.schema import ADDED_V2 as _ADDED
 
 if TYPE_CHECKING:
     import apsw
@@ -26,83 +39,8 @@ Progress = Callable[[str, int, int], None]
 
 PROGRESS_ROWS = 2048
 
-_RESTORE = "stigg-local db restore BACKUP --data-dir {dir} --replace"
-_BY_ITSELF = (
-    "stigg-local check {customer} FEATURE --data-dir {dir} rebuilds it from the logs, as any question about this"
-    " customer does"
-)
-_AT_OPENING = "stigg-local status --data-dir {dir} makes it anew"
-_NEW_EPOCH = (
-    "when no process uses the directory: rm {dir}/authority.mark; then stigg-local status --data-dir {dir} begins an"
-    " epoch and makes it anew"
-)
-_CONFIRM = "stigg-local clock confirm --data-dir {dir} makes it anew"
-# Values about the file that a write puts right; the others come with an epoch.
-_OF_TIME = ("boot", "clock_confirmed_ms")
-
-
-class Table(NamedTuple):
-    """How the rows of a table are digested.
-
-    `environment` and `key` are the first two parts, `columns` the rest in the digest's order, of which the first
-    `width` belong to the row's key. `hint` names `{dir}` and `{customer}`.
-    """
-
-    name: str
-    tag: int
-    environment: str
-    key: str
-    columns: str
-    width: int
-    hint: str
-
-
-TABLES = (
-    Table("meta", tags.META, "", "key", "value", 0, _NEW_EPOCH),
-    Table("sequence", tags.SEQUENCE, "environment", "", "seq high_water_ms", 0, _AT_OPENING),
-    Table("catalog_item", tags.CATALOG_ITEM, "environment", "", "kind id version body seq", 3, _RESTORE),
-    Table("catalog_file", tags.CATALOG_FILE, "environment", "", "hash applied_ms name seq", 1, _RESTORE),
-    Table("catalog_root", tags.CATALOG_ROOT, "environment", "", "root seq", 0, _RESTORE),
-    Table("customer", tags.CUSTOMER, "environment", "customer_id", "seq snapshot numbers log", 0, _BY_ITSELF),
-    Table("customer_slot", tags.SLOT, "environment", "", "slot count root", 1, _RESTORE),
-    Table("customer_record", tags.RECORD, "environment", "customer_id", "seq body", 0, _RESTORE),
-    Table(
-        "usage_counter",
-        tags.COUNTER,
-        "environment",
-        "customer_id",
-        "resource_id feature_id from_ms to_ms value seq",
-        4,
-        _BY_ITSELF,
-    ),
-    Table("credit_grant", tags.GRANT, "environment", "customer_id", "grant_id body seq", 1, _BY_ITSELF),
-    Table(
-        "measurement",
-        tags.MEASUREMENT,
-        "environment",
-        "customer_id",
-        "resource_id feature_id seq ord measurement_id behavior value created_ms at_ms body",
-        4,
-        _RESTORE,
-    ),
-    Table("ledger", tags.LEDGER, "environment", "customer_id", "seq ord body", 2, _RESTORE),
-    Table(
-        "idempotency",
-        tags.IDEMPOTENCY,
-        "environment",
-        "operation",
-        "key customer_id fingerprint reply at_ms",
-        1,
-        f"use another idempotency key, or {_RESTORE}",
-    ),
-    Table("subscription_owner", tags.OWNER, "environment", "subscription_id", "customer_id", 0, _RESTORE),
-)
-_TEXTS = frozenset(
-    "environment key value kind id hash name customer_id resource_id feature_id grant_id measurement_id behavior"
-    " operation subscription_id".split()
-)
-_TEXT_BODIES = frozenset({"catalog_item", "customer_record"})
-_SUMMED = frozenset({"catalog_item", "usage_counter", "credit_grant", "measurement", "ledger", "customer_record"})
+_MEMBERS = "SELECT environment, customer_id, number, value FROM meter_member"
+_MEMBER_TOTALS = "SELECT environment, customer_id, number, members, from_ms FROM meter_value"
 
 Owner = tuple[str, str]
 """(environment, customer id)."""
@@ -115,6 +53,8 @@ class Scan:
         self.damaged: list[tuple[str, str, list[Any]]] = []
         self.sums: dict[Owner, int] = {}
         self.kept: dict[Owner, list[Any]] = {}
+        # Of the event log, by environment.
+        self.rows: dict[str, int] = {}
         self.seq_max = 0
 
 
@@ -162,6 +102,8 @@ class Rows:
         self._compare_customers()
         self._compare_slots()
         self._compare_catalog()
+        self._compare_events()
+        self._compare_members()
 
     def _count(self, table: Table) -> int:
         try:
@@ -185,7 +127,7 @@ class Rows:
                 "error",
                 f"SQLite cannot read all of it: {error}",
                 where=table.name,
-                hint=self._way_out(_RESTORE),
+                hint=self._way_out(RESTORE),
             )
             return None
 
@@ -193,8 +135,9 @@ class Rows:
         scan = Scan()
         columns = table.columns.split()
         seq_at = columns.index("seq") if "seq" in columns else -1
-        is_customer, is_summed = table.name == "customer", table.name in _SUMMED
-        is_kept = table.name in ("customer", "customer_slot", "catalog_root")
+        is_customer, is_summed = table.name == "customer", table.name in SUMMED
+        is_kept = table.name in KEPT
+        is_counted = table.name == "audit"
         sums, tag = scan.sums, table.tag
         for count, (environment, key, *row, slot, digest) in enumerate(self._rows(table, columns, is_raw)):
             row_total = _sum(environment, key, (tag, *row))
@@ -205,6 +148,8 @@ class Rows:
             if is_summed:
                 owner = environment, key
                 sums[owner] = sums.get(owner, 0) + row_total
+                if is_counted:
+                    scan.rows[environment] = scan.rows.get(environment, 0) + 1
             elif is_kept:
                 # Of a customer without the snapshot, which is most of him.
                 scan.kept[environment, key or str(row[0])] = [*(row[2:] if is_customer else row), slot]
@@ -215,10 +160,9 @@ class Rows:
     def _rows(self, table: Table, columns: list[str], is_raw: bool) -> Iterator[Any]:
         names = [table.environment or "''", table.key or "''", *columns]
         names.append("slot" if table.name == "customer" else "0")
-        are_texts = [name in _TEXTS or (name == "body" and table.name in _TEXT_BODIES) for name in names]
+        are_texts = [is_text(table, name) for name in names]
         shown = [
-            f"CAST({name} AS BLOB)" if is_raw and is_text else name
-            for name, is_text in zip(names, are_texts, strict=True)
+            f"CAST({name} AS BLOB)" if is_raw and text else name for name, text in zip(names, are_texts, strict=True)
         ]
         rows = self._connection.execute(f"SELECT {', '.join(shown)}, digest FROM {table.name}")
         return (_decoded(row, are_texts) for row in rows) if is_raw else rows
@@ -232,7 +176,7 @@ class Rows:
             "error",
             f"a row of `{table.name}` does not match its digest",
             where=f"{table.name}: {', '.join(told(part) for part in parts)}",
-            hint=self._way_out(_CONFIRM if table.name == "meta" and key in _OF_TIME else table.hint, key),
+            hint=self._way_out(CONFIRM if table.name == "meta" and key in OF_TIME else table.hint, key),
             of=table.name,
         )
         if table.key == "customer_id":
@@ -245,10 +189,12 @@ class Rows:
         customers = self._scans.get("customer")
         if customers is None:
             return
-        for column, names, what, hint in (
-            (0, ("usage_counter", "credit_grant"), "the usage counters and credit grants", _BY_ITSELF),
-            (1, ("measurement", "ledger", "customer_record"), "the rows of the log", _RESTORE),
+        for column, names_of, what, hint in (
+            (0, ("usage_counter", "credit_grant", "hold"), "the usage counters, grants and reservations", BY_ITSELF),
+            (1, ("measurement", "usage_event", "ledger", "customer_record"), "the rows of the log", RESTORE),
         ):
+            # A file of the first version has neither reservations nor raw events.
+            names = tuple(name for name in names_of if name in self.counts or name not in _ADDED)
             if any(name not in self._scans for name in names):
                 continue
             sums: dict[Owner, int] = {}
@@ -260,7 +206,7 @@ class Rows:
                     self._differ(owner, f"{what} are not those that the customer's row was made of", names, hint)
             for owner in sums:
                 if owner not in self.damaged:
-                    self._differ(owner, f"{what} are there, the customer's row is not", ("customer",), _RESTORE)
+                    self._differ(owner, f"{what} are there, the customer's row is not", ("customer",), RESTORE)
 
     def _differ(self, owner: Owner, what: str, names: tuple[str, ...], hint: str) -> None:
         self.damaged.add(owner)
@@ -298,7 +244,7 @@ class Rows:
                     "error",
                     f"the index of customers has {count} in slot {place[1]}, the table has {len(members)}",
                     where=f"customer_slot: {told(place[0])}, {place[1]}",
-                    hint=self._way_out(_RESTORE),
+                    hint=self._way_out(RESTORE),
                 )
 
     def _compare_catalog(self) -> None:
@@ -315,15 +261,65 @@ class Rows:
                     "error",
                     "the catalog's items are not those that its root was made of",
                     where=f"catalog_item: {told(environment)}",
-                    hint=self._way_out(_RESTORE),
+                    hint=self._way_out(RESTORE),
                 )
+
+    def _compare_events(self) -> None:
+        """The event log against the row that sums it up."""
+        events, roots = self._scans.get("audit"), self._scans.get("audit_root")
+        if events is None or roots is None or events.damaged or roots.damaged:
+            return
+        found = {
+            environment: (events.rows[environment], sum_bytes(total))
+            for (environment, _), total in events.sums.items()
+        }
+        stored = {environment: (row[0], row[1]) for (environment, _), row in roots.kept.items()}
+        nothing = 0, bytes(8)
+        for environment in sorted(found.keys() | stored.keys()):
+            count, root = stored.get(environment, nothing)
+            if found.get(environment, nothing) != (count, root):
+                self._findings.add(
+                    "SumDiffers",
+                    "error",
+                    f"the event log is to have {count} events, and does not have those",
+                    where=f"audit: {told(environment)}",
+                    hint=self._way_out(RESTORE),
+                )
+
+    def _compare_members(self) -> None:
+        """The sets of meters against the sums in the meters' rows."""
+        meters = self._scans.get("meter_value")
+        if meters is None:
+            return
+        try:
+            found: dict[tuple[str, str, int], int] = {}
+            for environment, customer_id, number, value in self._connection.execute(_MEMBERS):
+                total = _sum(environment, customer_id, (MEMBER_OF_METER, number, value))
+                place = environment, customer_id, number
+                found[place] = found.get(place, 0) + total
+            for environment, customer_id, number, members, from_ms in self._connection.execute(_MEMBER_TOTALS):
+                total = found.pop((environment, customer_id, number), 0)
+                # Of one that nothing counts in any more, members are on their way out.
+                if from_ms != DEAD_MS and sum_bytes(total) != members:
+                    found[environment, customer_id, number] = total
+        except (apsw.Error, UnicodeDecodeError) as error:
+            self._findings.add(
+                "TableUnreadable",
+                "error",
+                f"SQLite cannot read all of it: {error}",
+                where="meter_member",
+                hint=self._way_out(RESTORE),
+            )
+            return
+        for owner in sorted({(environment, customer_id) for environment, customer_id, _ in found} - self.damaged):
+            self._differ(owner, "a meter's set is not the one that was counted", ("meter_member",), AT_EVENT)
 
 
 def _decoded(row: tuple[Any, ...], are_texts: list[bool]) -> list[Any]:
     *values, digest = row
     return [
-        value.decode(errors="backslashreplace") if is_text and isinstance(value, bytes) else value
-        for value, is_text in zip(values, are_texts, strict=True)
+        value.decode(errors="backslashreplace") if text and isinstance(value, bytes) else value
+        for value, text in zip(values, are_texts, strict=True)
     ] + [digest]
 
 

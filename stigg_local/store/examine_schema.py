@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 
 from stigg_local.core.ids import told
 from stigg_local.store.finding import Findings, Severity, restoring
-from stigg_local.store.schema import APPLICATION_ID, CURRENT, RECORD_TABLE, USER_VERSION
+from stigg_local.store.schema import APPLICATION_ID, CURRENT, OBJECTS, RECORD_TABLE, USER_VERSION
 
 if TYPE_CHECKING:
     import apsw
@@ -50,7 +50,8 @@ _RECORD_TEXT = (
     '   "name" TEXT,\n   "applied_at" TEXT\n)'
 )
 _RECORD_COLUMNS = frozenset({"migration_set", "name", "applied_at"})
-_RECORDED = [(1, "stigg_local", "v1")]
+# By the version of the schema.
+_RECORDED = {version: [(place, "stigg_local", f"v{place}") for place in range(1, version + 1)] for version in OBJECTS}
 _INSTANT = re.compile(r"20\d\d-[01]\d-[0-3]\d[ T][0-2]\d:[0-5]\d:[0-5]\d(\.\d{1,6})?(\+00:00|Z)?")
 _INDEX_TABLE = re.compile(r"CREATE INDEX \w+ ON (\w+) ")
 
@@ -111,10 +112,13 @@ class Schema:
                 "upgrade this program: pip install --upgrade stigg-local",
             )
             return False
-        if version < USER_VERSION:
+        if version not in OBJECTS:
             self._add("SchemaDiffers", "error", f"the database has no schema version ({version})", self._restore)
-        self._compare(objects)
-        is_ours_alone = all(name in CURRENT or table == RECORD_TABLE for name, (_, table, _) in objects.items())
+        # A file of an older version is brought to this one when a client opens it.
+        expected = OBJECTS.get(version, CURRENT)
+        self._compare(objects, expected)
+        self._compare_record(objects, _RECORDED.get(version, _RECORDED[USER_VERSION]))
+        is_ours_alone = all(name in expected or table == RECORD_TABLE for name, (_, table, _) in objects.items())
         if is_ours_alone and [row[4] for row in rows] != list(range(1, len(rows) + 1)):
             self._add("SchemaDiffers", "error", "the schema's rows are not numbered as they were made", self._restore)
         return True
@@ -124,8 +128,8 @@ class Schema:
         assert isinstance(value, int)
         return value
 
-    def _compare(self, objects: dict[str, tuple[str, str, str]]) -> None:
-        for name, text in CURRENT.items():
+    def _compare(self, objects: dict[str, tuple[str, str, str]], expected: dict[str, str]) -> None:
+        for name, text in expected.items():
             index = _INDEX_TABLE.match(text)
             wanted = ("index", index[1], text) if index else ("table", name, text)
             if name not in objects:
@@ -133,7 +137,7 @@ class Schema:
             elif objects[name] != wanted:
                 self._add("SchemaDiffers", "error", f"the schema's text of `{name}` differs", self._restore)
         for name, (kind, table, _) in objects.items():
-            if name in CURRENT or table == RECORD_TABLE or name.startswith("sqlite_"):
+            if name in expected or table == RECORD_TABLE or name.startswith("sqlite_"):
                 continue
             self._add(
                 "UnknownObject",
@@ -141,9 +145,8 @@ class Schema:
                 f"the database has a {told(kind)} `{told(name)}` that is not the engine's",
                 f'drop it, and keep what is your own in a file of your own: DROP {told(kind).upper()} "{told(name)}"',
             )
-        self._compare_record(objects)
 
-    def _compare_record(self, objects: dict[str, tuple[str, str, str]]) -> None:
+    def _compare_record(self, objects: dict[str, tuple[str, str, str]], recorded: list[tuple[int, str, str]]) -> None:
         """The table of migrations, whose rows have no digest: its content is known but for an instant."""
         kind, table, text = objects.get(RECORD_TABLE, ("", "", ""))
         rows: list[Any] = []
@@ -159,7 +162,7 @@ class Schema:
         # Another version of sqlite-utils may word it otherwise; damage does not change the length.
         is_worded = text == _RECORD_TEXT or len(text) != len(_RECORD_TEXT)
         is_dated = all(_INSTANT.fullmatch(_text(row[3])) and set(row[4:]) == {"text"} for row in rows)
-        if (kind, table) != ("table", RECORD_TABLE) or found != _RECORDED or not is_worded or not is_dated:
+        if (kind, table) != ("table", RECORD_TABLE) or found != recorded or not is_worded or not is_dated:
             self._add(
                 "MigrationsDiffer",
                 "warning",

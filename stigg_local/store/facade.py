@@ -12,8 +12,9 @@ import apsw
 from sqlite_utils import Database, Migrations
 from sqlite_utils.utils import OperationalError
 
-from stigg_local.store.schema import APPLICATION_ID, OBJECTS_V1, USER_VERSION
-from stigg_local.store.sequence import put_record_seal
+from stigg_local.store.digest import DUE, row_digest
+from stigg_local.store.schema import ADDED_V2, APPLICATION_ID, OBJECTS_V1
+from stigg_local.store.sequence import RECORD_SEAL, put_record_seal
 
 ROWS_AT_ONCE = 500
 
@@ -27,7 +28,16 @@ def migrate(connection: apsw.Connection) -> None:
         for text in OBJECTS_V1.values():
             database.execute(text)
         database.execute(f"PRAGMA application_id = {APPLICATION_ID}")
-        database.execute(f"PRAGMA user_version = {USER_VERSION}")
+        database.execute("PRAGMA user_version = 1")
+
+    @migrations(name="v2")
+    def v2(database: Database) -> None:
+        for text in ADDED_V2.values():
+            database.execute(text)
+        _make_all_due(connection)
+        # It is of the record without this version; killed before the new one is put, the file has none.
+        database.execute("DELETE FROM meta WHERE key = ?", [RECORD_SEAL])
+        database.execute("PRAGMA user_version = 2")
 
     with _apsw_errors():
         migrations.apply(Database(cast(Any, Facade(connection)), execute_plugins=False))
@@ -66,6 +76,20 @@ def _apsw_errors() -> Iterator[None]:
         if isinstance(error.__cause__, apsw.Error):
             raise error.__cause__ from None
         raise
+
+
+def _make_all_due(connection: apsw.Connection) -> None:
+    """Let the first tick look at every customer: only a record tells when time changes it next."""
+    cursor = connection.cursor()
+    cursor.executemany(
+        "INSERT INTO due (environment, customer_id, due_ms, seq, digest) VALUES (?, ?, 0, 0, ?)",
+        (
+            (environment, customer_id, row_digest(environment, "", (DUE, customer_id, 0, 0)))
+            for environment, customer_id in connection.execute(
+                "SELECT environment, customer_id FROM customer_record ORDER BY environment, customer_id"
+            )
+        ),
+    )
 
 
 class Facade:

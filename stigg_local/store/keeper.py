@@ -24,6 +24,9 @@ class Kept(Protocol):
     def follow_others(self) -> None:
         """Look for commits whose writer did not live to say so."""
 
+    def keep_log_short(self) -> None:
+        """Let the log be written again from its beginning before it gets long."""
+
     def heal(self) -> None:
         """Void slots that stay in flight."""
 
@@ -64,6 +67,7 @@ class Keeper:
             leads = bool(self._step("election", self._store.stand_for_leader))
             if leads:
                 self._step("following", self._store.follow_others)
+                self._step("checkpoint", self._store.keep_log_short)
                 if passes % HEAL_PASSES == 0:
                     self._step("healing", self._store.heal)
             if passes >= TICK_PASSES:

@@ -4,7 +4,7 @@ from collections.abc import Callable, Iterator
 from typing import Any
 
 from stigg_local.errors import StoreCorrupt
-from stigg_local.store.digest import COUNTER, CUSTOMER, GRANT, SLOT_COUNT, slot_of
+from stigg_local.store.digest import COUNTER, CUSTOMER, GRANT, HOLD, SLOT_COUNT, slot_of
 from stigg_local.store.readers import CustomerRows, verified_rows
 from stigg_local.store.tx import Tx
 
@@ -29,6 +29,12 @@ _GRANTS = (
     " ON g.environment = c.environment AND g.customer_id = c.customer_id"
     " WHERE c.environment = ? AND c.slot >= ? AND c.slot < ?"
 )
+_HOLDS = (
+    f"SELECT c.customer_id, {HOLD}, h.hold_id, h.expire_ms, h.body, h.seq, NULL, NULL"
+    " FROM customer AS c CROSS JOIN hold AS h"
+    " ON h.environment = c.environment AND h.customer_id = c.customer_id"
+    " WHERE c.environment = ? AND c.slot >= ? AND c.slot < ?"
+)
 
 
 def scan(
@@ -45,7 +51,7 @@ def scan(
             for slot, customer_id, *row in tx.run(_CUSTOMERS, page):
                 found[customer_id] = [tuple(row)]
                 slot_by_id[customer_id] = slot
-            for statement in (_COUNTERS, _GRANTS):
+            for statement in (_COUNTERS, _GRANTS, _HOLDS):
                 for customer_id, *row in tx.run(statement, page):
                     found[customer_id].append(tuple(row))
 

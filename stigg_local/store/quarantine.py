@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 
 from stigg_local.errors import StoreCorrupt, StoreError
 from stigg_local.store.connection import create_file, is_damage, use_wal
-from stigg_local.store.schema import is_current
+from stigg_local.store.schema import USER_VERSION, is_current, schema_version
 from stigg_local.store.sequence import Run, put_meta, read_meta, read_position
 from stigg_local.store.site import Site
 
@@ -49,7 +49,9 @@ def _is_ready(site: Site) -> bool:
     connection = None
     try:
         connection = site.connect()
-        if not is_current(connection, site.path):
+        version = schema_version(connection, site.path)
+        # Where nothing can be written, an older file is served as it is.
+        if version == 0 or (version != USER_VERSION and not site.is_readonly):
             return False
         run = _runner(connection)
         meta, position = read_meta(run), read_position(run)

@@ -12,9 +12,9 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 from stigg_local.core.nearest import nearest
 from stigg_local.errors import InvalidInput, NotAllowed, StoreError
 from stigg_local.store.connection import connect, store_error
-from stigg_local.store.schema import is_current
+from stigg_local.store.schema import schema_version
 from stigg_local.store.seals import undecodable
-from stigg_local.store.views import VIEWS, add_views
+from stigg_local.store.views import add_views
 
 if TYPE_CHECKING:
     import apsw
@@ -74,9 +74,9 @@ class ReadOnly:
         except apsw.Error as error:
             raise store_error(error, path) from error
         try:
-            if not is_current(self._connection, path):
+            if schema_version(self._connection, path) == 0:
                 raise StoreError(f"`{path}` holds nothing yet", hint="apply a catalog first")
-            add_views(self._connection, environment, now_ms)
+            self._views = add_views(self._connection, environment, now_ms)
             self._connection.pragma("query_only", True)
             self._connection.limit(apsw.SQLITE_LIMIT_LENGTH, VALUE_BYTES_MAX)
             self._connection.limit(apsw.SQLITE_LIMIT_LIKE_PATTERN_LENGTH, PATTERN_BYTES_MAX)
@@ -103,8 +103,8 @@ class ReadOnly:
         """What can be read from, as (name, "view" or "table"); a table that a view hides is `main.<name>`."""
         statement = "SELECT name FROM main.sqlite_schema WHERE type = 'table' ORDER BY name"
         tables = [row[0] for row in self.query(statement)[1]]
-        return [(name, "view") for name in VIEWS] + [
-            (f"main.{name}" if name in VIEWS else name, "table") for name in tables
+        return [(name, "view") for name in self._views] + [
+            (f"main.{name}" if name in self._views else name, "table") for name in tables
         ]
 
     def counted(self) -> list[Counted]:

@@ -6,15 +6,15 @@ all of these locks may close them all (the fork gate does).
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from contextlib import suppress
 from threading import Lock, RLock, local
 from typing import TYPE_CHECKING, Any, NamedTuple
 from weakref import WeakSet
 
 from stigg_local.errors import ClientClosed
-from stigg_local.store.digest import COUNTER, CUSTOMER, GRANT, row_digest, row_sum, sum_bytes
-from stigg_local.store.seals import customer_corrupt
+from stigg_local.store.digest import COUNTER, CUSTOMER, GRANT, HOLD, row_digest, row_sum, sum_bytes
+from stigg_local.store.seals import NUMBERS, customer_corrupt
 
 if TYPE_CHECKING:
     import apsw
@@ -30,6 +30,8 @@ LOAD = (
     " WHERE environment = ?1 AND customer_id = ?3"
     f" UNION ALL SELECT {GRANT}, grant_id, body, seq, NULL, NULL, NULL FROM credit_grant"
     " WHERE environment = ?1 AND customer_id = ?3"
+    f" UNION ALL SELECT {HOLD}, hold_id, expire_ms, body, seq, NULL, NULL FROM hold"
+    " WHERE environment = ?1 AND customer_id = ?3"
 )
 _ZERO = bytes(8)
 
@@ -44,6 +46,7 @@ class CustomerRows(NamedTuple):
         grants: Bodies of the credit grants, in the order of their ids.
         generation: The slot's value from before the rows were read.
         catalog_seq: Number of the transaction that last changed the catalog, in the same state of the file.
+        holds: Bodies of the reservations, in the order of their ids.
     """
 
     seq: int
@@ -52,6 +55,7 @@ class CustomerRows(NamedTuple):
     grants: list[bytes]
     generation: int
     catalog_seq: int
+    holds: Sequence[bytes] = ()
 
 
 def verified_rows(environment: str, customer_id: str, rows: list[Any], generation: int) -> CustomerRows:
@@ -63,19 +67,23 @@ def verified_rows(environment: str, customer_id: str, rows: list[Any], generatio
     grants: list[bytes] = []
     if len(rows) == 1:
         if first[3] != _ZERO:
-            raise customer_corrupt(customer_id, "a usage counter or credit grant")
+            raise customer_corrupt(customer_id, NUMBERS)
         return CustomerRows(first[1], first[2], counters, grants, generation, first[6] or 0)
+    holds: list[bytes] = []
     total = 0
     for row in rows[1:]:
         if row[0] == COUNTER:
             total += row_sum(environment, customer_id, row)
             counters.append(row[1:6])
-        else:
+        elif row[0] == GRANT:
             total += row_sum(environment, customer_id, row[:4])
             grants.append(row[2])
+        else:
+            total += row_sum(environment, customer_id, row[:5])
+            holds.append(row[3])
     if first[3] != sum_bytes(total):
-        raise customer_corrupt(customer_id, "a usage counter or credit grant")
-    return CustomerRows(first[1], first[2], counters, grants, generation, first[6] or 0)
+        raise customer_corrupt(customer_id, NUMBERS)
+    return CustomerRows(first[1], first[2], counters, grants, generation, first[6] or 0, holds)
 
 
 class Reader:

@@ -11,11 +11,13 @@ from stigg_local.store.digest import (
     COUNTER,
     CUSTOMER,
     GRANT,
+    HOLD,
     LEDGER,
     MASK,
     MEASUREMENT,
     RECORD,
     SLOT,
+    USAGE_EVENT,
     row_digest,
     row_sum,
     slot_of,
@@ -39,12 +41,24 @@ COUNTER_ROWS = (
     " WHERE environment = ? AND customer_id = ?"
 )
 GRANT_ROWS = f"SELECT {GRANT}, grant_id, body, seq FROM credit_grant WHERE environment = ? AND customer_id = ?"
+HOLD_ROWS = f"SELECT {HOLD}, hold_id, expire_ms, body, seq FROM hold WHERE environment = ? AND customer_id = ?"
 _MEASUREMENT_ROWS = (
     f"SELECT {MEASUREMENT}, resource_id, feature_id, seq, ord, measurement_id, behavior, value, created_ms,"
     " at_ms, body FROM measurement WHERE environment = ? AND customer_id = ?"
 )
 _LEDGER_ROWS = f"SELECT {LEDGER}, seq, ord, body FROM ledger WHERE environment = ? AND customer_id = ?"
+# In place of an event's time: what a compaction made of older ones.
+FOLDED_MS = -1
+_EVENT_PAGE = 2000
+_EVENT_ROWS = (
+    f"SELECT {USAGE_EVENT}, resource_id, created_ms, seq, ord, event_name, idempotency_key, at_ms, body"
+    " FROM usage_event WHERE environment = ? AND customer_id = ?"
+    f" AND (resource_id, created_ms, seq, ord) > (?, ?, ?, ?) ORDER BY resource_id, created_ms, seq, ord"
+    f" LIMIT {_EVENT_PAGE}"
+)
 _RECORD_ROWS = f"SELECT {RECORD}, seq, body FROM customer_record WHERE environment = ? AND customer_id = ?"
+NUMBER_ROWS = (COUNTER_ROWS, GRANT_ROWS, HOLD_ROWS)
+NUMBERS = "a usage counter, credit grant or reservation"
 _CATALOG_ROOT = "SELECT root, seq, digest FROM catalog_root WHERE environment = ?"
 _PUT_CATALOG_ROOT = (
     "INSERT INTO catalog_root (environment, root, seq, digest) VALUES (?, ?, ?, ?)"
@@ -123,13 +137,17 @@ class CustomerSeal:
 
 
 class Seals:
-    """The seals that one transaction has opened; forgotten when a command is rolled back."""
+    """The seals that one transaction has opened; forgotten when a command is rolled back.
 
-    def __init__(self, run: Run, environment: str, seq: int) -> None:
+    Those that `customers` has from the transaction before are as its commit left them.
+    """
+
+    def __init__(self, run: Run, environment: str, seq: int, customers: dict[str, CustomerSeal] | None = None) -> None:
         self._run = run
         self._environment = environment
         self._seq = seq
-        self._customers: dict[str, CustomerSeal] = {}
+        self._customers: dict[str, CustomerSeal] = {} if customers is None else customers
+        self._dirty: list[str] = []
         self._catalog: int | None = None
 
     def customer(self, customer_id: str) -> CustomerSeal:
@@ -141,23 +159,34 @@ class Seals:
         return seal
 
     def verify_numbers(self, customer_id: str) -> CustomerSeal:
-        """The customer's seal after checking that no counter or grant is missing or changed."""
+        """The customer's seal after checking that no counter, grant or reservation is missing or changed."""
         seal = self.customer(customer_id)
         if not seal.numbers_verified:
-            if self.sum_of(customer_id, COUNTER_ROWS, GRANT_ROWS) != seal.numbers & MASK:
-                raise customer_corrupt(customer_id, "a usage counter or credit grant")
+            if self.sum_of(customer_id, *NUMBER_ROWS) != seal.numbers & MASK:
+                raise customer_corrupt(customer_id, NUMBERS)
             seal.numbers_verified = True
         return seal
 
     def verify_log(self, customer_id: str) -> None:
-        """Check that no measurement, ledger row or record is missing or changed."""
+        """Check that no measurement, raw event, ledger row or record is missing or changed."""
         seal = self.customer(customer_id)
         if self.log_sum(customer_id) != seal.log & MASK:
             raise customer_corrupt(customer_id, "the log")
 
     def log_sum(self, customer_id: str) -> int:
-        """The sum over the customer's measurements, ledger and record as they are in the file."""
-        return self.sum_of(customer_id, _MEASUREMENT_ROWS, _LEDGER_ROWS, _RECORD_ROWS)
+        """The sum over the customer's measurements, raw events, ledger and record as they are in the file."""
+        return (
+            self.sum_of(customer_id, _MEASUREMENT_ROWS, _LEDGER_ROWS, _RECORD_ROWS) + self._event_sum(customer_id)
+        ) & MASK
+
+    def _event_sum(self, customer_id: str) -> int:
+        """The sum over the customer's raw events, in pages: there may be very many."""
+        environment, total = self._environment, 0
+        after: tuple[str, int, int, int] = ("", FOLDED_MS - 1, 0, 0)
+        while rows := self._run(_EVENT_ROWS, (environment, customer_id, *after)):
+            total += sum(row_sum(environment, customer_id, row) for row in rows)
+            after = rows[-1][1:5]
+        return total
 
     def sum_of(self, customer_id: str, *statements: str) -> int:
         """The sum of the digests of the rows as they are in the file."""
@@ -171,9 +200,13 @@ class Seals:
     def replace_customer(self, customer_id: str, snapshot: bytes, numbers: int, log: int) -> None:
         """Put a seal in place of one that could not be read."""
         rebuild_slot(self._run, self._environment, customer_id)
+        # Rows that belong to nobody are gone: what is unchanged is read again.
+        for known in [known for known, seal in self._customers.items() if not seal.is_dirty]:
+            del self._customers[known]
         seal = CustomerSeal(True, 0, snapshot, numbers, log)
-        seal.is_dirty = seal.numbers_verified = True
+        seal.numbers_verified = True
         self._customers[customer_id] = seal
+        self.touch(customer_id)
 
     def verified_catalog_root(self) -> int:
         """The catalog's root, whatever this transaction has done to it included."""
@@ -188,15 +221,24 @@ class Seals:
         digest = row_digest(self._environment, "", (CATALOG_ROOT, signed, self._seq))
         self._run(_PUT_CATALOG_ROOT, (self._environment, signed, self._seq, digest))
 
+    def touch(self, customer_id: str) -> CustomerSeal:
+        """The customer's seal, whose row `seal_all` will write."""
+        seal = self.customer(customer_id)
+        if not seal.is_dirty:
+            seal.is_dirty = True
+            self._dirty.append(customer_id)
+        return seal
+
     def seal_all(self) -> None:
         """Write the row of every customer that was changed."""
-        for customer_id, seal in self._customers.items():
-            if seal.is_dirty:
-                self._write(customer_id, seal)
+        for customer_id in self._dirty:
+            self._write(customer_id, self._customers[customer_id])
+        self._dirty.clear()
 
     def forget(self) -> None:
         """Read everything again: a command was rolled back."""
         self._customers.clear()
+        self._dirty.clear()
         self._catalog = None
 
     def _load(self, customer_id: str) -> CustomerSeal:

@@ -15,6 +15,7 @@ from stigg_local.store.generation import Generation
 from stigg_local.store.high_water import HighWater
 from stigg_local.store.locks import LeaderLock, WriterQueue
 from stigg_local.store.mark import Mark
+from stigg_local.store.schema import stand_in_for_missing
 from stigg_local.store.sequence import (
     Position,
     put_meta,
@@ -65,7 +66,14 @@ class Site:
 
     def connect(self) -> apsw.Connection:
         """A new connection to the database."""
-        return connect(self.path, readonly=self.is_readonly)
+        connection = connect(self.path, readonly=self.is_readonly)
+        if self.is_readonly:
+            try:
+                stand_in_for_missing(connection)
+            except BaseException:
+                connection.close(True)
+                raise
+        return connection
 
     def settle_left_over(self) -> None:
         """Void what a dead writer left in flight; the caller holds the writer queue."""

@@ -90,3 +90,84 @@ PUT_META = (
     " ON CONFLICT DO UPDATE SET value = excluded.value, digest = excluded.digest"
 )
 DELETE_META = "DELETE FROM meta WHERE key = ?"
+DUE_OF = "SELECT due_ms, seq, digest FROM due WHERE environment = ? AND customer_id = ?"
+PUT_DUE = (
+    "INSERT INTO due (environment, customer_id, due_ms, seq, digest) VALUES (?, ?, ?, ?, ?)"
+    " ON CONFLICT DO UPDATE SET due_ms = excluded.due_ms, seq = excluded.seq, digest = excluded.digest"
+)
+DELETE_DUE = "DELETE FROM due WHERE environment = ? AND customer_id = ?"
+DUE_BEFORE = (
+    "SELECT due_ms, customer_id FROM due WHERE environment = ? AND due_ms <= ? ORDER BY due_ms, customer_id LIMIT ?"
+)
+NEXT_DUE = "SELECT due_ms FROM due WHERE environment = ? ORDER BY due_ms LIMIT 1"
+PUT_EVENT = (
+    "INSERT INTO audit (environment, seq, ord, customer_id, type, at_ms, actor, body, digest)"
+    " VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?)"
+)
+_EVENT = "SELECT seq, ord, customer_id, type, at_ms, actor, body, digest FROM audit"
+_OF_ALL = " WHERE environment = ?1 AND ?5 IS NULL"
+# The index is named wherever one customer is asked for: SQLite knows nothing of how many others there are.
+_OF_CUSTOMER = " INDEXED BY audit_by_customer WHERE environment = ?1 AND customer_id = ?5"
+_OF_TYPES = " AND (?2 IS NULL OR type IN (SELECT value FROM json_each(?2)))"
+_AFTER = " AND (seq, ord) > (?3, ?4)"
+_OLDEST_FIRST, _NEWEST_FIRST = " ORDER BY seq, ord LIMIT ?6", " ORDER BY seq DESC, ord DESC LIMIT ?6"
+EVENTS = _EVENT + _OF_ALL + _AFTER + _OF_TYPES + _OLDEST_FIRST
+EVENTS_OF = _EVENT + _OF_CUSTOMER + _AFTER + _OF_TYPES + _OLDEST_FIRST
+NEWEST_EVENTS = _EVENT + _OF_ALL + _AFTER + _OF_TYPES + _NEWEST_FIRST
+NEWEST_EVENTS_OF = _EVENT + _OF_CUSTOMER + _AFTER + _OF_TYPES + _NEWEST_FIRST
+EVENT_POSITION = "SELECT seq, ord FROM audit WHERE environment = ? ORDER BY seq DESC, ord DESC LIMIT 1"
+# Every row of the table as it stands, never looked up by its key: a damaged key hides the rows behind it.
+ALL_EVENTS = "SELECT seq, ord, customer_id, type, at_ms, actor, body FROM audit NOT INDEXED WHERE +environment = ?"
+OLDEST_EVENTS = (
+    "SELECT seq, ord, customer_id, type, at_ms, actor, body FROM audit WHERE environment = ? ORDER BY seq, ord LIMIT ?"
+)
+EVENT_BODIES = (
+    "SELECT seq, ord, type, at_ms, actor, body, digest FROM audit INDEXED BY audit_by_customer"
+    " WHERE environment = ? AND customer_id = ?"
+    " ORDER BY seq, ord"
+)
+REPLACE_EVENT = "UPDATE audit SET body = ?, digest = ? WHERE environment = ? AND seq = ? AND ord = ?"
+DELETE_EVENT = "DELETE FROM audit WHERE environment = ? AND seq = ? AND ord = ?"
+AUDIT_ROOT = "SELECT count, root, seq, digest FROM audit_root WHERE environment = ?"
+PUT_AUDIT_ROOT = (
+    "INSERT INTO audit_root (environment, count, root, seq, digest) VALUES (?, ?, ?, ?, ?)"
+    " ON CONFLICT DO UPDATE SET count = excluded.count, root = excluded.root, seq = excluded.seq,"
+    " digest = excluded.digest"
+)
+CHECKOUT = "SELECT customer_id, at_ms, seq, body, digest FROM checkout WHERE environment = ? AND checkout_id = ?"
+CHECKOUTS_OF = (
+    "SELECT checkout_id, at_ms, seq, body, digest FROM checkout INDEXED BY checkout_by_customer"
+    " WHERE environment = ? AND customer_id = ?"
+    " ORDER BY checkout_id"
+)
+PUT_CHECKOUT = (
+    "INSERT INTO checkout (environment, checkout_id, customer_id, at_ms, seq, body, digest)"
+    " VALUES (?, ?, ?, ?, ?, ?, ?) ON CONFLICT DO UPDATE SET customer_id = excluded.customer_id,"
+    " at_ms = excluded.at_ms, seq = excluded.seq, body = excluded.body, digest = excluded.digest"
+)
+DELETE_CHECKOUT = "DELETE FROM checkout WHERE environment = ? AND checkout_id = ?"
+# The last conditions are the index's own.
+REPLIES_OF = (
+    "SELECT operation, key, fingerprint, reply, at_ms, digest FROM idempotency INDEXED BY idempotency_by_customer"
+    " WHERE environment = ? AND customer_id = ? AND operation <> 'reportUsage' AND operation <> 'consume'"
+    " AND operation <> 'settle' AND operation <> 'release'"
+)
+HOLD = "SELECT expire_ms, body, seq, digest FROM hold WHERE environment = ? AND customer_id = ? AND hold_id = ?"
+HOLDS = "SELECT hold_id, expire_ms, body, seq, digest FROM hold WHERE environment = ? AND customer_id = ?"
+PUT_HOLD = (
+    "INSERT INTO hold (environment, customer_id, hold_id, expire_ms, seq, body, digest) VALUES (?, ?, ?, ?, ?, ?, ?)"
+    " ON CONFLICT DO UPDATE SET expire_ms = excluded.expire_ms, seq = excluded.seq, body = excluded.body,"
+    " digest = excluded.digest"
+)
+DELETE_HOLD = "DELETE FROM hold WHERE environment = ? AND customer_id = ? AND hold_id = ?"
+DELETE_HOLDS = "DELETE FROM hold WHERE environment = ? AND customer_id = ?"
+HOLDS_BEFORE = (
+    "SELECT DISTINCT customer_id FROM hold INDEXED BY hold_by_end WHERE environment = ? AND expire_ms <= ? LIMIT ?"
+)
+NEXT_HOLD_END = "SELECT min(expire_ms) FROM hold WHERE environment = ?"
+GRANT_OWNERS = (
+    "SELECT customer_id FROM credit_grant INDEXED BY credit_grant_by_id WHERE environment = ? AND grant_id = ?"
+)
+REPLACE_REPLY = "UPDATE idempotency SET reply = ?, digest = ? WHERE environment = ? AND operation = ? AND key = ?"
+OLDEST_KEY = "SELECT min(at_ms) FROM idempotency WHERE environment = ?"
+OPEN_WINDOW = "SELECT min(from_ms) FROM usage_counter WHERE environment = ? AND to_ms > ? AND to_ms < ?"

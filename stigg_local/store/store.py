@@ -7,7 +7,8 @@ returns; `write` is the only way to change anything. Nothing here knows a rule o
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import suppress
 from os import getpid
 from threading import Lock
 from typing import TYPE_CHECKING, Any, TypeVar
@@ -15,6 +16,7 @@ from zlib import crc32
 
 from stigg_local.clock import Clock, SystemClock
 from stigg_local.errors import ClientClosed, StoreCorrupt, StoreError
+from stigg_local.store.chores import Chores, DueCallback
 from stigg_local.store.commit import GroupCommit, Member
 from stigg_local.store.connection import is_damage, prepare_directory, store_error
 from stigg_local.store.digest import CUSTOMER
@@ -33,6 +35,8 @@ from stigg_local.store.writer import Writer
 
 if TYPE_CHECKING:
     import apsw
+
+    from stigg_local.store.queued import Group, ReportQueue
 else:
     from stigg_local.store import lazy_apsw as apsw
 
@@ -40,6 +44,8 @@ T = TypeVar("T")
 
 # A fork waits this long for the running batch; where that is not enough, the child refuses to go on.
 FORK_WAIT_S = 30.0
+# What is queued when the last client closes has this long to be stored.
+CLOSE_WAIT_S = 10.0
 
 _open: dict[tuple[str, str, str, int], Store] = {}
 
@@ -70,7 +76,11 @@ class Store:
         self._paused: Member | None = None
         self._shut: list[Reader] | None = None
         self._is_at_rest = False
-        self.upkeep = Upkeep(site, environment, self._readers, self._exclusively)
+        self.queue: ReportQueue | None = None
+        # What holds answers in this process, as (customer id -> answers, those that were taken out).
+        self.memos: list[tuple[dict[str, Any], list[Any]]] = []
+        self.chores = Chores(site, self.read, self.write, self._exclusively)
+        self.upkeep = Upkeep(site, environment, self._readers, self._exclusively, self.chores)
 
     # ------------------------------------------------------------------ opening and closing
 
@@ -121,10 +131,30 @@ class Store:
             site.close_locks()
             raise
 
-    def close(self) -> None:
-        """Give the store back; the last one to do so closes its connections. No shared file is deleted."""
+    def close(self, wait_s: float = CLOSE_WAIT_S) -> None:
+        """Give the store back; the last one to do so closes its connections. No shared file is deleted.
+
+        Args:
+            wait_s: How long the last one waits for what is queued to be stored.
+
+        Raises:
+            StoreError: Not everything that was queued could be stored in time.
+        """
         if self._pid != getpid():
             return
+        unstored: StoreError | None = None
+        if self._references <= 1 and self.queue is not None:
+            try:
+                self.queue.close(wait_s)
+            except StoreError as error:
+                unstored = error
+        try:
+            self._close()
+        finally:
+            if unstored is not None:
+                raise unstored
+
+    def _close(self) -> None:
         with GATE.lock:
             self._references -= 1
             if self._references > 0 or self._is_closed:
@@ -244,6 +274,11 @@ class Store:
         return self._site.high_water.now_ms()
 
     @property
+    def is_readonly(self) -> bool:
+        """Whether nothing can be written here."""
+        return self._site.is_readonly
+
+    @property
     def is_clock_suspect(self) -> bool:
         """Whether the wall clock jumped further ahead than can be believed; it may come back."""
         return self._site.high_water.is_suspect
@@ -276,6 +311,47 @@ class Store:
             self.upkeep.note_written()
         return result
 
+    def write_all(self, members: Sequence[Member]) -> None:
+        """Run several commands in the next transactions, in order; each is settled with its own outcome."""
+        if getpid() != self._pid:
+            raise _inherited()
+        if self._keeper is None:
+            self._ensure_keeper()
+        self._commit.write_all(members)
+        if self.upkeep.is_failing and all(member.error is None for member in members):
+            self.upkeep.note_written()
+
+    def queue_for(
+        self, store: Callable[[Sequence[Group]], list[Exception | None]], *, size: int | None = None
+    ) -> ReportQueue:
+        """The queue of reports of this store, shared by all who open it in this process; made when first asked for.
+
+        Args:
+            store: Stores groups, each in a transaction, and says what became of each; the first caller's is used.
+            size: How many reports it takes at most; the first caller's is used.
+
+        Raises:
+            StoreError: Nothing can ever be stored, for the directory is read-only.
+        """
+        if self._site.is_readonly:
+            raise readonly_error(self._site.data_dir)
+        # Imported here: most applications queue nothing.
+        from stigg_local.store.queued import SIZE_DEFAULT, ReportQueue
+
+        with self._keeper_lock:
+            if self.queue is None:
+                self.queue = ReportQueue(store, self.upkeep.note, self.memos, size=size or SIZE_DEFAULT)
+            return self.queue
+
+    def settle_queued(self, customer_id: str) -> None:
+        """Wait until what this process has queued of the customer is stored.
+
+        Raises:
+            StoreError: It cannot be stored now; it stays queued.
+        """
+        if self.queue is not None and self.queue.depth:
+            self.queue.flush(CLOSE_WAIT_S, customer_id, is_patient=False)
+
     def confirm_clock(self) -> None:
         """Believe the wall clock as it is now, however far it jumped."""
         self._site.high_water.confirm()
@@ -297,7 +373,45 @@ class Store:
 
     def tick(self) -> dict[str, Any]:
         """Do now what the leader does about once a second, and say what it did."""
-        return self.upkeep.tick()
+        try:
+            return self.upkeep.tick(is_whole=True)
+        except apsw.Error as error:
+            self._note_sqlite(error)
+            raise store_error(error, self.path) from error
+
+    def on_due(self, callback: DueCallback) -> None:
+        """Let the leader call `callback` when a boundary is reached, outside every lock, and `tick` at once.
+
+        Args:
+            callback: Gets a time that is surely reached, settles about a hundred boundaries of those up to it in
+                a transaction that reads them itself, and returns how many; 0 ends the round.
+        """
+        self.chores.due_callbacks.append(callback)
+
+    def remove_due(self, callback: DueCallback) -> None:
+        """Undo `on_due`."""
+        if callback in self.chores.due_callbacks:
+            self.chores.due_callbacks.remove(callback)
+
+    def scrub(self) -> bool:
+        """Make what was erased unreadable in every file of this database, also to who reads the disk.
+
+        It rewrites the database, and writers wait for it. Copies that were made of the file keep what they hold.
+
+        Returns:
+            Whether it is done; otherwise a reader holds the log, and the leader tries again until it is.
+        """
+        if self._site.is_readonly:
+            raise readonly_error(self._site.data_dir)
+        try:
+            return self.chores.scrub()
+        except apsw.Error as error:
+            self._note_sqlite(error)
+            raise store_error(error, self.path) from error
+
+    def wait_for_events(self, after: tuple[int, int], timeout_s: float) -> bool:
+        """Wait for an event after a position of the log, also one of another process; False when time is up."""
+        return self.chores.wait_for_events(after, timeout_s)
 
     def _ensure_keeper(self) -> None:
         with self._keeper_lock:
@@ -352,6 +466,8 @@ class Store:
         self._site.close_locks()
         self._site.open_locks()
         self.upkeep.reset()
+        if self.queue is not None:
+            self.queue.reset()
         if self._is_at_rest:
             # A store that did not come to rest in time stays the parent's.
             self._pid = getpid()
@@ -395,6 +511,14 @@ class Store:
         if is_damage(error):
             self._site.mark.set_suspect(True)
         self.upkeep.note_sqlite(error)
+
+
+def flush_queues() -> None:
+    """Store what is queued in every store of this process, as far as that goes in time."""
+    for store in list(_open.values()):
+        if store.queue is not None:
+            with suppress(StoreError):
+                store.queue.flush(CLOSE_WAIT_S)
 
 
 def _inherited() -> ClientClosed:

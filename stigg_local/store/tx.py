@@ -6,7 +6,7 @@ all rows of a transaction carry its `seq` and its `now_ms`. Times are epoch mill
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from stigg_local.errors import StoreCorrupt
@@ -19,7 +19,6 @@ from stigg_local.store.digest import (
     IDEMPOTENCY,
     LEDGER,
     MEASUREMENT,
-    META,
     OWNER,
     RECORD,
     SLOT_COUNT,
@@ -28,15 +27,18 @@ from stigg_local.store.digest import (
     slot_of,
     sum_bytes,
 )
+from stigg_local.store.erasing_rows import ErasingRows
+from stigg_local.store.hold_rows import HoldRow
 from stigg_local.store.seals import (
     COUNTER_ROWS,
     GRANT_ROWS,
+    HOLD_ROWS,
+    NUMBER_ROWS,
     CustomerSeal,
     Seals,
     catalog_items,
     catalog_root,
     customer_corrupt,
-    undecodable,
 )
 
 if TYPE_CHECKING:
@@ -68,45 +70,40 @@ class LedgerRow(NamedTuple):
     body: bytes
 
 
-class Tx:
-    """One transaction of one environment.
+class Known:
+    """What the transactions of one connection know of rows, from one to the next while nobody else commits.
 
-    Attributes:
-        environment: First column of every key.
-        seq: Number of this transaction when it writes, of the last one when it only reads.
-        now_ms: The effective time, fixed once for the whole transaction.
-        mark_ms: Up to here time has surely passed; before `now_ms` where the wall clock cannot be believed.
+    Whoever rolls back forgets it.
     """
 
+    __slots__ = ("catalog_seq", "counters", "customers")
+
+    def __init__(self) -> None:
+        self.customers: dict[str, CustomerSeal] = {}
+        # Counters that were read or written, with their digests.
+        self.counters: dict[tuple[str, tuple[str, str, int, int]], tuple[int, int]] = {}
+        self.catalog_seq: int | None = None
+
+
+class Tx(ErasingRows):
+    """One transaction of one environment."""
+
     def __init__(
-        self, cursor: apsw.Cursor, environment: str, *, seq: int, now_ms: int, mark_ms: int | None = None
+        self,
+        cursor: apsw.Cursor,
+        environment: str,
+        *,
+        seq: int,
+        now_ms: int,
+        mark_ms: int | None = None,
+        known: Known | None = None,
     ) -> None:
-        self._cursor = cursor
-        self.environment = environment
-        self.seq = seq
-        self.now_ms = now_ms
-        self.mark_ms = now_ms if mark_ms is None else mark_ms
-        self.has_written = False
+        super().__init__(cursor, environment, seq=seq, now_ms=now_ms, mark_ms=mark_ms)
+        self._known = known = known or Known()
         self.touched_slots: set[int] = set()
         self.catalog_touched = False
-        self._ord = 0
-        self._seals = Seals(self.run, environment, seq)
-
-    def next_ord(self) -> int:
-        """A number that tells the rows of this transaction apart."""
-        self._ord += 1
-        return self._ord
-
-    def run(self, statement: str, bindings: tuple[Any, ...]) -> list[Any]:
-        """Run one statement and return its rows; for this package only."""
-        try:
-            return self._cursor.execute(statement, bindings).fetchall()
-        except UnicodeDecodeError as error:
-            raise undecodable() from error
-
-    def _put(self, statement: str, bindings: tuple[Any, ...]) -> None:
-        self.has_written = True
-        self._cursor.execute(statement, bindings)
+        self._seals = Seals(self.run, environment, seq, known.customers)
+        self._counters = known.counters
 
     # ------------------------------------------------------------------ customers
 
@@ -123,8 +120,7 @@ class Tx:
         self._touch(customer_id)
 
     def _touch(self, customer_id: str) -> CustomerSeal:
-        seal = self._seals.customer(customer_id)
-        seal.is_dirty = True
+        seal = self._seals.touch(customer_id)
         self.has_written = True
         self.touched_slots.add(slot_of(customer_id))
         return seal
@@ -173,6 +169,9 @@ class Tx:
         return None if found is None else found[0]
 
     def _counter(self, customer_id: str, key: tuple[str, str, int, int]) -> tuple[int, int] | None:
+        known = self._counters.get((customer_id, key))
+        if known is not None:
+            return known
         rows = self.run(sql.COUNTER, (self.environment, customer_id, *key))
         if not rows:
             self._seals.verify_numbers(customer_id)
@@ -181,6 +180,7 @@ class Tx:
         total = row_sum(self.environment, customer_id, (COUNTER, *key, value, seq))
         if digest != sum_bytes(total):
             raise customer_corrupt(customer_id, "a usage counter")
+        self._counters[customer_id, key] = value, total
         return value, total
 
     def put_counter(
@@ -192,6 +192,7 @@ class Tx:
         seal = self._touch(customer_id)
         new = row_sum(self.environment, customer_id, (COUNTER, *key, value, self.seq))
         seal.numbers += new - (old[1] if old else 0)
+        self._counters[customer_id, key] = value, new
         self._put(sql.PUT_COUNTER, (self.environment, customer_id, *key, value, self.seq, sum_bytes(new)))
 
     def delete_counters_before(self, customer_id: str, resource_id: str, feature_id: str, to_ms: int) -> int:
@@ -204,6 +205,7 @@ class Tx:
         ]
         for row in old:
             seal.numbers -= row_sum(self.environment, customer_id, row)
+            self._counters.pop((customer_id, row[1:5]), None)
             self._put(sql.DELETE_COUNTER, (self.environment, customer_id, *row[1:5]))
         if old:
             self._touch(customer_id)
@@ -246,13 +248,26 @@ class Tx:
         return counters, grants
 
     def rebuild_numbers(
-        self, customer_id: str, counters: Iterable[Counter], grants: Iterable[tuple[str, bytes]]
+        self,
+        customer_id: str,
+        counters: Iterable[Counter],
+        grants: Iterable[tuple[str, bytes]],
+        holds: Iterable[HoldRow] | None = None,
     ) -> None:
-        """Replace all counters and grants of a customer whose rows cannot be trusted any more."""
+        """Replace all counters and grants of a customer whose rows cannot be trusted any more.
+
+        Reservations are replaced too where they are given, else they stay as they are.
+        """
         seal = self._touch(customer_id)
+        self._counters.clear()
         for statement in sql.DELETE_NUMBERS:
             self._put(statement, (self.environment, customer_id))
-        seal.numbers, seal.numbers_verified = 0, True
+        if holds is not None:
+            self._put(sql.DELETE_HOLDS, (self.environment, customer_id))
+        seal.numbers = 0 if holds is not None else self._seals.sum_of(customer_id, HOLD_ROWS)
+        seal.numbers_verified = True
+        for hold in holds or ():
+            self.put_hold(customer_id, *hold)
         for counter in counters:
             self.put_counter(customer_id, *counter)
         for grant_id, body in grants:
@@ -263,7 +278,7 @@ class Tx:
         self._seals.replace_customer(
             customer_id,
             snapshot,
-            self._seals.sum_of(customer_id, COUNTER_ROWS, GRANT_ROWS),
+            self._seals.sum_of(customer_id, *NUMBER_ROWS),
             self._seals.log_sum(customer_id),
         )
         self._touch(customer_id)
@@ -298,6 +313,15 @@ class Tx:
         new = row_sum(self.environment, customer_id, (MEASUREMENT, *row))
         seal.log += new
         self._put(sql.PUT_MEASUREMENT, (self.environment, customer_id, *row, sum_bytes(new)))
+
+    def append_to_log(self, customer_id: str, statement: str, bindings: Sequence[Any]) -> None:
+        """Insert rows whose digests `add_to_log` is told of; for `bulk` only."""
+        self._touch(customer_id)
+        self._cursor.execute(statement, bindings)
+
+    def add_to_log(self, customer_id: str, total: int) -> None:
+        """Add the digests of rows that were inserted to the sum over the customer's log; for `bulk` only."""
+        self._touch(customer_id).log += total
 
     def measurements(
         self, customer_id: str, resource_id: str, feature_id: str, from_ms: int, to_ms: int
@@ -362,18 +386,14 @@ class Tx:
         digest = row_digest(self.environment, operation, (IDEMPOTENCY, *row))
         self._put(sql.PUT_IDEMPOTENCY, (self.environment, operation, *row, digest))
 
-    def purge_idempotency(self, before_ms: int, limit: int) -> int:
-        """Forget at most `limit` keys stored before `before_ms`, oldest first; returns how many."""
-        self._cursor.execute(sql.PURGE_IDEMPOTENCY, (self.environment, before_ms, limit))
-        purged = self._cursor.connection.changes()
-        self.has_written = self.has_written or purged > 0
-        return purged
-
     # ------------------------------------------------------------------ catalog
 
     def catalog_seq(self) -> int:
         """Number of the transaction that last changed the catalog; 0 for an empty one."""
-        return catalog_root(self.run, self.environment)[1]
+        found = self._known.catalog_seq
+        if found is None:
+            found = self._known.catalog_seq = catalog_root(self.run, self.environment)[1]
+        return found
 
     def catalog_items(self) -> list[tuple[str, str, int, str]]:
         """Every item as (kind, id, version, body), in key order."""
@@ -407,6 +427,7 @@ class Tx:
 
     def _touch_catalog(self, change: int) -> None:
         self.has_written = self.catalog_touched = True
+        self._known.catalog_seq = None
         self._seals.add_to_catalog(change)
 
     def catalog_file_applied(self, hash: str) -> bool:
@@ -445,17 +466,6 @@ class Tx:
         digest = row_digest(self.environment, subscription_id, (OWNER, customer_id))
         self._put(sql.PUT_OWNER, (self.environment, subscription_id, customer_id, digest))
 
-    def meta(self, key: str) -> str | None:
-        """A value about the file as a whole, shared by all environments; a damaged one counts as absent."""
-        rows = self.run(sql.META, (key,))
-        if not rows or rows[0][1] != row_digest("", key, (META, rows[0][0])):
-            return None
-        return str(rows[0][0])
-
-    def set_meta(self, key: str, value: str) -> None:
-        """Set a value about the file as a whole."""
-        self._put(sql.PUT_META, (key, value, row_digest("", key, (META, value))))
-
     def clear_lost(self) -> None:
         """What a quarantine lost was restored or given up: absent customers are absent again."""
         self._put(sql.DELETE_META, ("lost_ms",))
@@ -463,10 +473,14 @@ class Tx:
     def seal(self) -> None:
         """Write the rows that sum up what a command changed."""
         self._seals.seal_all()
+        super().seal()
 
     def forget(self) -> None:
         """After a rollback to a savepoint: nothing remembered about rows is true any more."""
         self._seals.forget()
+        self._counters.clear()
+        self._known.catalog_seq = None
+        super().forget()
 
     def all_slots_touched(self) -> Iterable[int]:
         """The slots of the generation file that this transaction makes out of date."""

@@ -11,11 +11,12 @@ from collections.abc import Callable
 from contextlib import suppress
 from typing import TYPE_CHECKING, Any, Protocol
 
+from stigg_local.store.chores import Chores
 from stigg_local.store.connection import BUSY_TIMEOUT_MS, is_damage
 from stigg_local.store.digest import SLOT_COUNT
 from stigg_local.store.generation import IN_FLIGHT, UNIQUE, Generation
 from stigg_local.store.readers import Readers
-from stigg_local.store.sequence import Run, read_meta, read_position
+from stigg_local.store.sequence import Position, Run, put_position, read_meta, read_position
 from stigg_local.store.site import Site
 
 if TYPE_CHECKING:
@@ -24,9 +25,12 @@ else:
     from stigg_local.store import lazy_apsw as apsw
 
 CHECKPOINT_WAL_BYTES = 4 << 20
+# From this size on the log is looked at between two ticks, too.
+WATCHED_WAL_BYTES = 4 << 20
 TRUNCATE_WAL_BYTES = 32 << 20
 ALARM_WAL_BYTES = 256 << 20
 PAGE_BYTES = 4096
+TIME_BEHIND_MS = 60_000
 TRUNCATE_WAIT_MS = 20
 
 _CHANGED = "SELECT slot, seq FROM customer WHERE environment = ? AND seq > ?"
@@ -49,11 +53,13 @@ class Upkeep:
         environment: str,
         readers: Readers,
         exclusively: Exclusively,
+        chores: Chores,
     ) -> None:
         self._site = site
         self._environment = environment
         self._readers = readers
         self._exclusively = exclusively
+        self._chores = chores
         self.ticks: list[Callable[[], dict[str, Any] | None]] = []
         self._errors: dict[str, str] = {}
         self._storage = "ok"
@@ -66,11 +72,14 @@ class Upkeep:
         self._data_version = -1
         self._seq_seen = -1
         self._stuck: dict[int, int] = {}
-        self._seq_before = -1
+        self._seq_before = self._seq_measured = -1
+        self._is_log_held = False
+        self._chores.reset()
 
     def end(self, exclusively: Exclusively) -> None:
         """Step back, leaving a small log behind; the caller has stopped the line."""
         if self._site.leader.is_held:
+            self._store_time(exclusively)
             try:
                 exclusively(_truncate, begins=False)
             except Exception as error:
@@ -106,6 +115,15 @@ class Upkeep:
         if late:
             self._exclusively(lambda _: self._site.generation.bump(late))
 
+    def keep_log_short(self) -> None:
+        """Checkpoint between two ticks where much is being written; a log that a reader holds waits for the tick."""
+        seq = self._site.mark.seq
+        if self._is_log_held or seq == self._seq_measured or self._wal_bytes() <= WATCHED_WAL_BYTES:
+            return
+        self._seq_measured = seq
+        if self._checkpoint(apsw.SQLITE_CHECKPOINT_NOOP)[0] * PAGE_BYTES > WATCHED_WAL_BYTES:
+            self._make_reusable()
+
     def heal(self) -> None:
         """Void slots that were in flight at the last look and still are."""
         view = self._site.generation.slots
@@ -127,12 +145,45 @@ class Upkeep:
             self._site.generation = Generation(generation.path)
             generation.disable()
 
-    def tick(self) -> dict[str, Any]:
-        """Checkpoint where it is due and call what was added with `add_tick`."""
+    def tick(self, *, is_whole: bool = False) -> dict[str, Any]:
+        """Checkpoint where it is due, do the chores, and call what was added with `add_tick`.
+
+        Args:
+            is_whole: Do everything that there is to do, instead of the part that is meant for one look.
+        """
+        self._store_time(self._exclusively)
         done: dict[str, Any] = {"checkpoint_pages": self._checkpoint_if_due()}
+        done |= self._chores.do_all() if is_whole else self._chores.look()
         for fn in list(self.ticks):
             done |= fn() or {}
         return done
+
+    def _store_time(self, exclusively: Exclusively) -> None:
+        """Store how far time has got where nothing was written for a while.
+
+        A clock that is behind at the next start revives nothing that has ended since the last write.
+        """
+        mark_ms = self._site.high_water.mark_ms
+
+        def store(connection: apsw.Connection) -> None:
+            run = _runner(connection.cursor())
+            connection.execute("BEGIN IMMEDIATE")
+            stored = read_position(run)
+            if stored is not None and stored.high_water_ms < mark_ms:
+                put_position(run, self._environment, Position(stored.seq, mark_ms))
+            connection.execute("COMMIT")
+
+        if self._site.is_readonly:
+            return
+        try:
+            with self._readers.of_thread().lock:
+                position = read_position(_runner(self._cursor()))
+            if position is not None and mark_ms - position.high_water_ms >= TIME_BEHIND_MS:
+                exclusively(store, begins=False)
+        except Exception as error:
+            self.note("time", error)
+        else:
+            self.note("time", None)
 
     def note(self, what: str, error: Exception | None) -> None:
         """Remember how a step ended; log it when that changed."""
@@ -194,27 +245,42 @@ class Upkeep:
 
     def _checkpoint_if_due(self) -> int:
         wal_bytes = self._wal_bytes()
+        self._is_log_held = False
         seq = self._site.mark.seq
         is_idle, self._seq_before = seq == self._seq_before, seq
         if wal_bytes <= CHECKPOINT_WAL_BYTES:
             self._errors.pop("wal", None)
             return 0
-        # First the long part, which stops nobody; then the short one, for which writers wait in their queue. After
-        # that the log is written again from its beginning: at half the cost, for the file need not grow.
-        frames, pages = self._checkpoint()
         if wal_bytes > TRUNCATE_WAL_BYTES and is_idle:
+            pages = self._checkpoint()[1]
             self._exclusively(_truncate, begins=False)
-        elif frames * PAGE_BYTES > CHECKPOINT_WAL_BYTES:
-            self._exclusively(_finish, begins=False)
+        else:
+            pages = self._make_reusable()
         if self._wal_bytes() > ALARM_WAL_BYTES:
             self._errors["wal"] = f"the write-ahead log has {wal_bytes} bytes: a reader holds it"
         return pages
 
-    def _checkpoint(self) -> tuple[int, int]:
+    def _make_reusable(self) -> int:
+        """Checkpoint so far that the log is written again from its beginning: at half the cost, for it need not grow.
+
+        First the long part, which stops nobody; then the short one, for which writers wait in their queue.
+        """
+        frames, pages = self._checkpoint()
+        if frames * PAGE_BYTES > CHECKPOINT_WAL_BYTES:
+            self._exclusively(_finish, begins=False)
+            frames, done = self._checkpoint(apsw.SQLITE_CHECKPOINT_NOOP)
+            self._is_log_held = done < frames and frames * PAGE_BYTES > CHECKPOINT_WAL_BYTES
+        else:
+            self._is_log_held = False
+        return pages
+
+    def _checkpoint(self, mode: int | None = None) -> tuple[int, int]:
         with self._readers.of_thread().lock:
             # Busy: somebody else is at it.
             with suppress(apsw.BusyError):
-                return self._cursor().connection.wal_checkpoint(mode=apsw.SQLITE_CHECKPOINT_PASSIVE)
+                return self._cursor().connection.wal_checkpoint(
+                    mode=apsw.SQLITE_CHECKPOINT_PASSIVE if mode is None else mode
+                )
             return 0, 0
 
     def _wal_bytes(self) -> int:

@@ -7,6 +7,7 @@ verified, so that a damaged file can be looked at too.
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Callable
 from decimal import Decimal
 from typing import TYPE_CHECKING, Any
@@ -23,6 +24,7 @@ from stigg_local.core.customer import (
     SubscriptionSource,
     status_of,
 )
+from stigg_local.core.hold import Hold
 from stigg_local.core.ledger import LedgerEntry
 from stigg_local.core.period import FOREVER_MS, to_text
 from stigg_local.core.quantity import from_raw, raw_to_decimal
@@ -34,10 +36,6 @@ else:
 
 _FEATURE_SCALE = f"coalesce(json_extract(f.body, '$.scale'), {Feature(id='', feature_type='Numeric').scale})"
 _CURRENCY_SCALE = f"coalesce(json_extract(c.body, '$.scale'), {CreditCurrency(id='').scale})"
-_JOIN_FEATURE = (
-    " LEFT JOIN main.catalog_item AS f"
-    " ON f.environment = t.environment AND f.kind = 'feature' AND f.id = t.feature_id AND f.version = 1"
-)
 
 
 def _json(source: str, **columns: str) -> str:
@@ -64,6 +62,13 @@ def _fields(kind: type[msgspec.Struct], source: str, *inside: int) -> Callable[[
     return lambda name: f"part({', '.join([source, *map(str, inside), str(places[name])])})"
 
 
+def _feature(found: str) -> str:
+    return (
+        " LEFT JOIN main.catalog_item AS f"
+        f" ON f.environment = t.environment AND f.kind = 'feature' AND f.id = {found} AND f.version = 1"
+    )
+
+
 def _currency(found: str) -> str:
     return (
         " LEFT JOIN main.catalog_item AS c ON c.environment = t.environment AND c.kind = 'creditCurrency'"
@@ -71,7 +76,10 @@ def _currency(found: str) -> str:
     )
 
 
+_JOIN_FEATURE = _feature("t.feature_id")
 _grant = _fields(Grant, "t.body")
+_hold = _fields(Hold, "t.body")
+_EVENT_BODY = "nullif(CAST(t.body AS TEXT), '')"
 _entry = _fields(LedgerEntry, "t.body")
 _entry_grant = _fields(Grant, "t.body", LedgerEntry.__struct_fields__.index("grant"))
 _PRICING = "CASE t.kind WHEN 'plan' THEN 'FREE' ELSE 'PAID' END"
@@ -296,13 +304,45 @@ _VIEWS: dict[str, tuple[str, str]] = {
         "t.operation, t.key, t.customer_id, iso(t.at_ms) AS at, t.at_ms, decoded(t.reply) AS reply",
         "main.idempotency AS t WHERE 1",
     ),
+    "events": (
+        "t.seq, t.ord, t.type, nullif(t.customer_id, '') AS customer_id, "
+        + _json(_EVENT_BODY, subscription_id="subscriptionId", feature_id="featureId", data="data")
+        + ", iso(t.at_ms) AS at, t.at_ms, t.actor",
+        "main.audit AS t WHERE 1",
+    ),
+    "usage_events": (
+        "t.customer_id, nullif(t.resource_id, '') AS resource_id, t.event_name, t.idempotency_key,"
+        " decoded(nullif(t.body, x'')) AS dimensions, iso(t.created_ms) AS created_at, t.created_ms,"
+        " iso(t.at_ms) AS recorded_at, t.at_ms AS recorded_ms, t.seq",
+        # What a compaction folded is no event any more.
+        "main.usage_event AS t WHERE t.created_ms >= 0",
+    ),
+    "holds": (
+        f"t.hold_id, t.customer_id, nullif({_hold('resource_id')}, '') AS resource_id,"
+        f" nullif({_hold('feature_id')}, '') AS feature_id, nullif({_hold('currency_id')}, '') AS currency_id,"
+        f" CASE {_hold('feature_id')} WHEN '' THEN amount({_hold('amount')}, {_CURRENCY_SCALE}, c.id)"
+        f" ELSE amount({_hold('amount')}, {_FEATURE_SCALE}, f.id) END AS amount,"
+        f" amount({_hold('cost')}, {_CURRENCY_SCALE}, c.id) AS credits, {_time('start_ms', _hold('start_ms'))},"
+        f" {_time('expire_ms', 't.expire_ms')},"
+        f" {_hold('start_ms')} <= now_ms() AND now_ms() < t.expire_ms AS is_current, t.seq",
+        f"main.hold AS t{_feature(_hold('feature_id'))}{_currency(_hold('currency_id'))} WHERE 1",
+    ),
+    "due_boundaries": (
+        "t.customer_id, iso(t.due_ms) AS due_at, t.due_ms, t.due_ms <= now_ms() AS is_due, t.seq",
+        "main.due AS t WHERE 1",
+    ),
 }
 
 VIEWS = tuple(_VIEWS)
+_STORED = re.compile(r"\bmain\.(\w+)")
 
 
-def add_views(connection: apsw.Connection, environment: str, now_ms: int) -> None:
-    """Give a connection the readable views and their functions, for as long as it is open."""
+def add_views(connection: apsw.Connection, environment: str, now_ms: int) -> tuple[str, ...]:
+    """Give a connection the readable views and their functions, for as long as it is open.
+
+    Returns:
+        Their names: `VIEWS`, in a file of an older version without those of tables that it does not have yet.
+    """
 
     def function(name: str, arguments: int, call: Callable[..., Any]) -> None:
         connection.create_scalar_function(name, call, arguments, deterministic=True, flags=apsw.SQLITE_INNOCUOUS)
@@ -316,10 +356,13 @@ def add_views(connection: apsw.Connection, environment: str, now_ms: int) -> Non
     function("now_ms", 0, lambda: now_ms)
     function("subscription_status", 1, lambda body: _status(body, now_ms))
     place = apsw.format_sql_value(environment)
-    for name, (columns, rest) in _VIEWS.items():
+    stored = {row[0] for row in connection.execute("SELECT name FROM main.sqlite_schema WHERE type = 'table'")}
+    known = {name: view for name, view in _VIEWS.items() if stored.issuperset(_STORED.findall(view[1]))}
+    for name, (columns, rest) in known.items():
         connection.execute(
             f"CREATE TEMP VIEW {name} AS SELECT {columns} FROM {rest} AND t.environment = {place}", can_cache=False
         )
+    return tuple(known)
 
 
 class _Parts:

@@ -14,14 +14,19 @@ from typing import TYPE_CHECKING, Any
 from stigg_local.errors import StoreError
 from stigg_local.store.commit import Member
 from stigg_local.store.connection import store_error
-from stigg_local.store.sequence import Position, put_meta, put_position, read_or_rebuild_position
+from stigg_local.store.sequence import Position, Run, put_meta, put_position, read_or_rebuild_position
 from stigg_local.store.site import Site
-from stigg_local.store.tx import Tx
+from stigg_local.store.tx import Known, Tx
 
 if TYPE_CHECKING:
     import apsw
 else:
     from stigg_local.store import lazy_apsw as apsw
+
+# Pages of a large transaction that do not fit are written before the commit and read again.
+WRITER_CACHE_KIB = 16_000
+# What is known of so many customers and counters is kept from one transaction to the next.
+KNOWN_MAX = 1000
 
 
 def _is_of_one_statement(error: BaseException) -> bool:
@@ -43,6 +48,10 @@ def _is_final(error: BaseException) -> bool:
     return isinstance(error, kinds)
 
 
+class _HalfDoneError(Exception):
+    """A member failed after it had written, and there is no savepoint to go back to."""
+
+
 class Writer:
     """The writing connection of a process; only the leader of the group commit calls it."""
 
@@ -55,6 +64,10 @@ class Writer:
         self._synchronous = "FULL"
         # Whether slots are in flight because of this process.
         self._has_marked = False
+        # What this connection's last commit left, true as long as SQLite says that nobody else has committed.
+        self._known: Known | None = None
+        self._position = Position(0, 0)
+        self._data_version = -1
 
     def run(self, batch: list[Member]) -> None:
         """Execute and settle every member; only an interrupt leaves members unsettled."""
@@ -76,6 +89,7 @@ class Writer:
     def retire(self) -> None:
         """Close the connection; the next batch opens another one."""
         connection, self._connection = self._connection, None
+        self._known = None
         if connection is not None:
             connection.close(True)
 
@@ -90,6 +104,9 @@ class Writer:
         if self._connection is None or inode != self._inode:
             self.retire()
             self._connection = self._site.connect()
+            # Erased values do not stay in the pages that they were deleted from until a scrub comes round.
+            self._connection.pragma("secure_delete", True)
+            self._connection.pragma("cache_size", -WRITER_CACHE_KIB)
             self._inode = inode
             self._synchronous = "FULL"
             self._site.settle_epoch(self._connection, self._environment)
@@ -106,6 +123,7 @@ class Writer:
         try:
             queue.acquire()
             connection = self.connection()
+            self._known = None
             try:
                 if begins:
                     connection.execute("BEGIN IMMEDIATE")
@@ -170,23 +188,26 @@ class Writer:
             connection.execute(f"PRAGMA synchronous = {synchronous}")
             self._synchronous = synchronous
         cursor = connection.cursor()
-        cursor.execute("BEGIN IMMEDIATE")
-        if site.queue.is_unsettled:
-            site.settle_left_over()
 
         def run(statement: str, bindings: tuple[Any, ...]) -> list[Any]:
             return cursor.execute(statement, bindings).fetchall()
 
-        position = read_or_rebuild_position(run, site.generation, site.mark)
-        site.high_water.raise_to(position.high_water_ms)
-        seq = position.seq + 1
-        now_ms = site.high_water.now_ms()
-        tx = Tx(cursor, self._environment, seq=seq, now_ms=now_ms, mark_ms=site.high_water.mark_ms)
-        outcomes = [self._run_member(cursor, tx, member, len(batch) > 1) for member in batch]
+        changes = connection.total_changes()
+        try:
+            tx, outcomes = self._run_all(cursor, run, batch, has_savepoints=False)
+        except _HalfDoneError:
+            # Savepoints cost every member a part of its time, so they are for the batches that turn out to need them.
+            cursor.execute("ROLLBACK")
+            self._known = None
+            tx, outcomes = self._run_all(cursor, run, batch, has_savepoints=True)
         if not tx.has_written:
+            if connection.total_changes() != changes:
+                self._known = None
             cursor.execute("ROLLBACK")
             return outcomes
-        put_position(run, self._environment, Position(seq, site.high_water.mark_ms))
+        seq = tx.seq
+        self._position = Position(seq, site.high_water.mark_ms)
+        put_position(run, self._environment, self._position)
         if site.stored_anchor != (anchor := site.high_water.anchor()):
             put_meta(run, "boot", anchor)
             site.stored_anchor = anchor
@@ -201,12 +222,45 @@ class Writer:
         self._has_marked = False
         return outcomes
 
+    def _run_all(
+        self, cursor: apsw.Cursor, run: Run, batch: list[Member], *, has_savepoints: bool
+    ) -> tuple[Tx, list[tuple[Any, BaseException | None]]]:
+        site = self._site
+        cursor.execute("BEGIN IMMEDIATE")
+        if site.queue.is_unsettled:
+            site.settle_left_over()
+        known = self._known_now(cursor, run)
+        site.high_water.raise_to(self._position.high_water_ms)
+        now_ms = site.high_water.now_ms()
+        tx = Tx(
+            cursor,
+            self._environment,
+            seq=self._position.seq + 1,
+            now_ms=now_ms,
+            mark_ms=site.high_water.mark_ms,
+            known=known,
+        )
+        return tx, [self._run_member(cursor, tx, member, len(batch), has_savepoints) for member in batch]
+
+    def _known_now(self, cursor: apsw.Cursor, run: Run) -> Known:
+        """What is known of the file in the transaction that has just begun, its position included."""
+        version: Any = cursor.execute("PRAGMA data_version").fetchall()[0][0]
+        known = self._known
+        if known is None or version != self._data_version:
+            self._position = read_or_rebuild_position(run, self._site.generation, self._site.mark)
+            self._data_version = version
+            known = self._known = Known()
+        elif len(known.customers) > KNOWN_MAX or len(known.counters) > KNOWN_MAX:
+            known.customers.clear()
+            known.counters.clear()
+        return known
+
     def _run_member(
-        self, cursor: apsw.Cursor, tx: Tx, member: Member, has_company: bool
+        self, cursor: apsw.Cursor, tx: Tx, member: Member, count: int, has_savepoints: bool
     ) -> tuple[Any, BaseException | None]:
         assert member.fn is not None
-        had_written = tx.has_written
-        if has_company:
+        had_written, changes = tx.has_written, cursor.connection.total_changes()
+        if has_savepoints:
             cursor.execute("SAVEPOINT member")
         try:
             result = member.fn(tx)
@@ -215,8 +269,10 @@ class Writer:
             if isinstance(error, apsw.Error) and not _is_of_one_statement(error):
                 raise
             # A lone command needs no savepoint: with nothing written, the whole transaction is undone.
-            if has_company:
+            if has_savepoints:
                 cursor.execute("ROLLBACK TO member; RELEASE member")
+            elif count > 1 and cursor.connection.total_changes() != changes:
+                raise _HalfDoneError from error
             tx.forget()
             tx.has_written = had_written
             if isinstance(error, apsw.Error):
@@ -224,6 +280,6 @@ class Writer:
                 failed.__cause__ = error
                 return None, failed
             return None, error
-        if has_company:
+        if has_savepoints:
             cursor.execute("RELEASE member")
         return result, None
