@@ -14,13 +14,16 @@ from stigg_local.authority.catalog_diff import Change, Publish, plan_publish
 from stigg_local.authority.catalog_file import LoadedCatalog
 from stigg_local.clock import new_id
 from stigg_local.core.catalog import CatalogFile
-from stigg_local.core.customer import Customer, Subscription, entitled_until
+from stigg_local.core.change import entitled_to_latest
+from stigg_local.core.customer import Customer
+from stigg_local.core.place import is_over
 from stigg_local.core.sources import Catalog
 from stigg_local.errors import CatalogInvalid, InvalidInput
 from stigg_local.store.catalog import ORDER_KIND, decode_item
 from stigg_local.store.store import Store
 from stigg_local.store.tx import Tx
 
+DUE_PAGE = 500
 _encode = msgspec.json.Encoder(order="deterministic").encode
 
 
@@ -79,6 +82,11 @@ def apply(
                 f"the catalog changes what never changes: {publish.problems[0]}",
                 problems=tuple(publish.problems),
             )
+        # What time has done by now was done under the catalog that held then.
+        runner = authority.runner
+        while runner.settle_due(tx, runner.catalog(tx), now_ms=min(tx.now_ms, tx.mark_ms), limit=DUE_PAGE):
+            continue
+        before = {item.id: item.meter for item in runner.catalog(tx).features.values()}
         for kind, item_id, version, record in publish.puts:
             tx.put_catalog_item(kind, item_id, version, _encode(record).decode())
         gone = set(publish.removed)
@@ -93,10 +101,15 @@ def apply(
         if publish.puts or gone or migrate == "all":
             catalog = _compiled(tx)
             move = (lambda customer: _moved(customer, catalog, tx.now_ms)) if migrate == "all" else None
-            moved = authority.derive_all(tx, catalog, move)
+            moved = runner.derive_all(tx, catalog, move)
+            changed = frozenset(
+                item.id for item in catalog.features.values() if item.meter != before.get(item.id, item.meter)
+            ) | frozenset(item.id for item in catalog.features.values() if item.meter and item.id not in before)
+            if changed:
+                runner.follow_meters(tx, catalog, changed)
         return Applied(changes=tuple(publish.changes), migrated=moved)
 
-    return store.write(work, operation="applyCatalog", key=new_id())
+    return authority.runner.write(work, operation="applyCatalog", key=new_id())
 
 
 def _plan(tx: Tx, loaded: LoadedCatalog) -> Publish:
@@ -121,17 +134,10 @@ def _order(catalog: CatalogFile) -> dict[str, list[str]]:
 
 
 def _moved(customer: Customer, catalog: Catalog, now_ms: int) -> Customer:
-    return replace(customer, subscriptions=tuple(_latest(item, catalog, now_ms) for item in customer.subscriptions))
-
-
-def _latest(subscription: Subscription, catalog: Catalog, now_ms: int) -> Subscription:
-    """The subscription on the latest versions of its plan and add-ons; its prices stay."""
-    if entitled_until(subscription) <= now_ms:
-        return subscription
+    """The customer with everything that has not ended on the latest entitlements; prices stay."""
     return replace(
-        subscription,
-        plan_version=catalog.latest.get(subscription.plan_id, subscription.plan_version),
-        addons=tuple(
-            replace(addon, version=catalog.latest.get(addon.addon_id, addon.version)) for addon in subscription.addons
+        customer,
+        subscriptions=tuple(
+            item if is_over(item, now_ms) else entitled_to_latest(item, catalog) for item in customer.subscriptions
         ),
     )

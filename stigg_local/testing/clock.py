@@ -2,7 +2,6 @@
 
 from datetime import datetime
 
-from stigg_local.clock import new_id
 from stigg_local.core.period import to_ms, to_text
 from stigg_local.errors import InvalidInput
 
@@ -10,26 +9,28 @@ from stigg_local.errors import InvalidInput
 class ManualClock:
     """A clock for tests; pass it as `Stigg(clock=…)`.
 
+    All of them are clocks of one machine that never slept: where one that starts later opens a directory, also in
+    another process, the time in between has passed. A leap of the wall clock alone is `jump`.
+
     Args:
         start: Aware datetime or ISO-8601 text.
     """
 
     def __init__(self, start: datetime | str = "2025-01-01T00:00:00Z") -> None:
         self._wall_ms = to_ms(start, name="start")
-        self._monotonic_ms = 0
-        self._boot_id = new_id()
+        self._monotonic_ms = self._wall_ms
 
     def time(self) -> float:
         """Wall clock, seconds since the epoch."""
         return self._wall_ms / 1000
 
     def monotonic(self) -> float:
-        """Seconds since the clock was made."""
+        """Seconds that have passed, counted from the epoch: the wall clock, had it never jumped."""
         return self._monotonic_ms / 1000
 
     def boot_id(self) -> str:
-        """The same for the clock's whole life."""
-        return self._boot_id
+        """The same for all of them."""
+        return "manual"
 
     def advance(
         self,
