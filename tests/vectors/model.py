@@ -11,14 +11,15 @@ import msgspec
 from msgspec.structs import replace
 
 from stigg_local import calls
-from stigg_local.authority.authority import GrantCredits, ProvisionCustomer, ReportUsage
 from stigg_local.authority.catalog_diff import plan_publish
 from stigg_local.authority.catalog_file import load
+from stigg_local.authority.customers import ProvisionCustomer
+from stigg_local.authority.usage import GrantCredits, ReportUsage
 from stigg_local.core import command as shape
 from stigg_local.core.answer import ANSWERS, Entitlement
 from stigg_local.core.catalog import ITEM_KINDS, CatalogFile, Feature
 from stigg_local.core.credit import Grant, burn, is_debt, overdraft_of, recurring_grants, wallet
-from stigg_local.core.customer import Customer, CustomerSnapshot, SubscriptionSource, derive_snapshot
+from stigg_local.core.customer import Customer, CustomerSnapshot, SubscriptionSource
 from stigg_local.core.entitlement import (
     CustomerView,
     Winner,
@@ -34,6 +35,7 @@ from stigg_local.core.ids import UNSET, Unset, check_id
 from stigg_local.core.period import FOREVER_MS
 from stigg_local.core.promotional import grant as grant_promotional
 from stigg_local.core.quantity import multiply, raw_to_decimal, to_decimal, to_raw
+from stigg_local.core.snapshot import derive_snapshot
 from stigg_local.core.sources import Catalog
 from stigg_local.core.subscription import ProvisionSubscription, journey, provision
 from stigg_local.core.usage import AHEAD_MS_MAX, add, fold
@@ -173,12 +175,7 @@ class CoreLevel:
         )
 
     def _derive(self, record: Customer) -> CustomerSnapshot:
-        return derive_snapshot(
-            record,
-            product=self.catalog.products.get,
-            latest_version=self.catalog.latest.get,
-            as_of_ms=self._now_ms,
-        )
+        return derive_snapshot(record, self.catalog, as_of_ms=self._now_ms)
 
     # ------------------------------------------------------------------ what changes something
 
@@ -236,7 +233,7 @@ class CoreLevel:
 
     def _grant_promotional(self, customer_id: Any, entitlements: Any) -> None:
         check_id(customer_id, "customer_id")
-        grants = shape.promotional_grants(entitlements)
+        grants = shape.promotional_grants(entitlements, groups=self.catalog.groups)
         held = self._known(customer_id)
         record, _ = grant_promotional(held.record, self.catalog, grants, now_ms=self._now_ms)
         self._put(held, record, {})

@@ -1,0 +1,1 @@
+"""The documented snippets, translated line by line."""
