@@ -8,6 +8,7 @@ from decimal import Decimal
 from typing import Literal
 
 from msgspec import Struct
+from msgspec.structs import replace
 
 Number = int | float
 Metadata = dict[str, str]
@@ -235,6 +236,24 @@ class ProductSettings(Record, frozen=True):
     proration_at_end_of_billing_period: bool = False
 
 
+class VariantSettings(Record, frozen=True):
+    """What a variant's journey has of its own; what it leaves out (None) is as the product has it."""
+
+    subscription_start_setup: Literal["PLAN_SELECTION", "FREE_PLAN", "TRIAL_PERIOD"] | None = None
+    subscription_start_plan_id: str | None = None
+    subscription_end_setup: Literal["CANCEL_SUBSCRIPTION", "DOWNGRADE_TO_FREE"] | None = None
+    downgrade_plan_id: str | None = None
+    subscription_cancellation_time: Literal["IMMEDIATE", "END_OF_BILLING_PERIOD", "SPECIFIC_DATE"] | None = None
+    downgrade_time: Literal["IMMEDIATE", "END_OF_BILLING_PERIOD"] | None = None
+    usage_reset_on_plan_change: Literal["ALWAYS_RESET", "NEVER_RESET", "BILLING_PERIOD_CHANGE"] | None = None
+    proration_at_end_of_billing_period: bool | None = None
+
+    def over(self, settings: ProductSettings) -> ProductSettings:
+        """The whole journey of the variant, over that of its product."""
+        stated = {name: getattr(self, name) for name in self.__struct_fields__}
+        return replace(settings, **{name: value for name, value in stated.items() if value is not None})
+
+
 class Product(Record, frozen=True):
     """A product: plans, add-ons and a journey."""
 
@@ -318,7 +337,7 @@ class Experiment(Record, frozen=True):
     id: str
     product_id: str
     variant_percentage: int
-    variant_settings: ProductSettings
+    variant_settings: VariantSettings
     name: str | None = None
     control_group_name: str | None = None
     variant_group_name: str | None = None

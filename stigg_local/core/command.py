@@ -7,27 +7,31 @@ What the ids stand for is checked by the rules, not here.
 from collections.abc import Callable, Iterable, Mapping
 from decimal import Decimal
 from enum import StrEnum
+from functools import cache
 from itertools import islice
 from typing import Any
 
 import msgspec
+from msgspec.structs import replace
 
-from stigg_local.core.catalog import PackageEntitlement
+from stigg_local.core.catalog import FeatureGroup, PackageEntitlement
 from stigg_local.core.customer import CustomCredit, CustomFeature
 from stigg_local.core.ids import check_id, is_text, plain, told
 from stigg_local.core.nearest import nearest
 from stigg_local.core.period import to_ms
 from stigg_local.core.promotional import GrantPromotional
+from stigg_local.core.provisioning import ProvisionSubscription, TrialOverride
 from stigg_local.core.quantity import shown, to_decimal
-from stigg_local.core.subscription import ProvisionSubscription
 from stigg_local.core.words import (
     BillingPeriod,
     PromotionalEntitlementPeriod,
     ResetPeriod,
     ResetPeriodConfiguration,
+    ScheduleStrategy,
     SubscriptionBillingCycleAnchor,
+    TrialEndBehavior,
 )
-from stigg_local.errors import InvalidInput
+from stigg_local.errors import InvalidInput, NotFound
 
 ITEMS_MAX = 100
 METADATA_MAX = 50
@@ -59,14 +63,14 @@ def check_text(value: object, name: str) -> str | None:
     if value is None:
         return None
     if not isinstance(value, str) or not is_text(value) or "\0" in value:
-        raise InvalidInput(f"{name} is `{told(value)}`, not text", code="InvalidArgumentError")
+        raise InvalidInput(f"{name} is `{told(value)}`", code="InvalidArgumentError", hint="pass text")
     return plain(value)
 
 
 def check_bool(value: object, name: str) -> bool:
     """True or False and nothing else."""
     if not isinstance(value, bool):
-        raise InvalidInput(f"{name} is `{told(value)}`, not True or False", code="InvalidArgumentError")
+        raise InvalidInput(f"{name} is `{told(value)}`", code="InvalidArgumentError", hint="pass True or False")
     return value
 
 
@@ -83,7 +87,11 @@ def check_metadata(value: object, name: str = "metadata") -> dict[str, str] | No
             f"{name} has {len(value)} entries", code="InvalidMetadataError", hint=f"at most {METADATA_MAX}"
         )
     if not isinstance(value, Mapping) or not all(is_text(key) and is_text(item) for key, item in value.items()):
-        raise InvalidInput(f"{name} is not a mapping of text to text", code="InvalidMetadataError")
+        raise InvalidInput(
+            f"{name} is not a mapping of text to text",
+            code="InvalidMetadataError",
+            hint='like {"key": "value"}',
+        )
     return {plain(key): plain(item) for key, item in value.items()}
 
 
@@ -95,7 +103,7 @@ def check_count(value: object, name: str) -> int:
         or not -COUNT_MAX <= value <= COUNT_MAX
         or int(value) != value
     ):
-        raise InvalidInput(f"{name} is `{told(value)}`, not a whole number", code="InvalidQuantity")
+        raise InvalidInput(f"{name} is `{told(value)}`", code="InvalidQuantity", hint="pass a whole number")
     return int(value)
 
 
@@ -114,10 +122,9 @@ def fields(value: object, known: Iterable[str], where: str, required: Iterable[s
     if isinstance(value, msgspec.Struct):
         value = {name: getattr(value, name) for name in value.__struct_fields__}
     if not isinstance(value, Mapping):
-        raise InvalidInput(f"{where} is `{told(value)}`, not a mapping", code="InvalidArgumentError")
-    names: dict[str, str] = {}
-    for name in known:
-        names[name] = names[camel(name)] = name
+        raise InvalidInput(f"{where} is `{told(value)}`", code="InvalidArgumentError", hint="pass a mapping")
+    known = tuple(known)
+    names = _spellings(known)
     found: dict[str, Any] = {}
     for key, item in value.items():
         known_name = names.get(key) if isinstance(key, str) else None
@@ -133,6 +140,12 @@ def fields(value: object, known: Iterable[str], where: str, required: Iterable[s
         if found.get(name) is None:
             raise InvalidInput(f"{where} does not say `{name}`", code="InvalidArgumentError", hint=f"add `{name}`")
     return found
+
+
+@cache
+def _spellings(known: tuple[str, ...]) -> dict[str, str]:
+    """Each name by both of its spellings."""
+    return {spelling: name for name in known for spelling in (name, camel(name))}
 
 
 def canonical(value: object) -> object:
@@ -155,19 +168,21 @@ def camel(name: str) -> str:
     return head + "".join(part.capitalize() for part in rest)
 
 
-def items(value: object, where: str, parse: Callable[[object, str], Any]) -> tuple[Any, ...]:
+def items(
+    value: object, where: str, parse: Callable[[object, str], Any], *, at_most: int = ITEMS_MAX
+) -> tuple[Any, ...]:
     """A list argument, each item parsed with its own place in the error."""
     if value is None:
         return ()
     if isinstance(value, str | bytes | Mapping) or not isinstance(value, Iterable):
-        raise InvalidInput(f"{where} is `{told(value)}`, not a list", code="InvalidArgumentError")
+        raise InvalidInput(f"{where} is `{told(value)}`", code="InvalidArgumentError", hint="pass a list")
     # No more than needed to know that it is too many: the iterable may have no end.
-    listed = list(islice(value, ITEMS_MAX + 1))
-    if len(listed) > ITEMS_MAX:
+    listed = list(islice(value, at_most + 1))
+    if len(listed) > at_most:
         raise InvalidInput(
-            f"{where} has more than {ITEMS_MAX} items",
+            f"{where} has more than {at_most} items",
             code="InvalidArgumentError",
-            hint=f"at most {ITEMS_MAX} at once",
+            hint=f"at most {at_most} at once",
         )
     return tuple(parse(item, f"{where}[{index}]") for index, item in enumerate(listed))
 
@@ -183,14 +198,21 @@ SUBSCRIPTION_FIELDS = (
     "metadata",
     "skip_trial",
     "billing_cycle_anchor",
+    "start_date",
+    "promotion_code",
+    "coupon_id",
+    "trial_override",
+    "schedule_strategy",
+    "paying_customer_id",
 )
 
 
 def provision_subscription(customer_id: str, arguments: Mapping[str, Any]) -> ProvisionSubscription:
     """The command from a call's arguments, those of `SUBSCRIPTION_FIELDS`; absent ones take their defaults."""
     features, credits = _custom(arguments.get("entitlements") or ())
-    period = arguments.get("billing_period")
-    resource = arguments.get("resource_id")
+    period, resource = arguments.get("billing_period"), arguments.get("resource_id")
+    start, coupon = arguments.get("start_date"), arguments.get("coupon_id")
+    strategy, payer = arguments.get("schedule_strategy"), arguments.get("paying_customer_id")
     anchor = check_word(
         arguments.get("billing_cycle_anchor") or "UNCHANGED", SubscriptionBillingCycleAnchor, "billing_cycle_anchor"
     )
@@ -199,18 +221,40 @@ def provision_subscription(customer_id: str, arguments: Mapping[str, Any]) -> Pr
         plan_id=check_id(arguments.get("plan_id"), "plan_id"),
         billing_period=None if period is None else check_word(period, BillingPeriod, "billing_period"),
         resource_id=None if resource is None else check_id(resource, "resource_id"),
-        addons=items(arguments.get("addons"), "addons", _addon),
-        units=items(arguments.get("billable_features"), "billable_features", _unit),
+        addons=items(arguments.get("addons"), "addons", addon_item),
+        units=items(arguments.get("billable_features"), "billable_features", unit_item),
         custom_features=features,
         custom_credits=credits,
         billing_country_code=check_text(arguments.get("billing_country_code"), "billing_country_code"),
         metadata=check_metadata(arguments.get("metadata")),
         skip_trial=check_bool(arguments.get("skip_trial", False), "skip_trial"),
         billing_cycle_anchor="NOW" if anchor == "NOW" else "UNCHANGED",
+        start_ms=None if start is None else to_ms(start, name="start_date"),
+        promotion_code=check_text(arguments.get("promotion_code"), "promotion_code"),
+        coupon_id=None if coupon is None else check_id(coupon, "coupon_id"),
+        trial_override=_trial_override(arguments.get("trial_override")),
+        schedule_strategy=None if strategy is None else check_word(strategy, ScheduleStrategy, "schedule_strategy"),  # type: ignore[arg-type]
+        paying_customer_id=None if payer is None else check_id(payer, "paying_customer_id"),
     )
 
 
-def _addon(value: object, where: str) -> tuple[str, int]:
+def _trial_override(value: object) -> TrialOverride | None:
+    if value is None:
+        return None
+    where = "trial_override"
+    found = fields(value, ("is_trial", "trial_end_date", "trial_end_behavior"), where, required=("is_trial",))
+    end, behavior = found.get("trial_end_date"), found.get("trial_end_behavior")
+    return TrialOverride(
+        is_trial=check_bool(found["is_trial"], f"{where}.is_trial"),
+        trial_end_ms=None if end is None else to_ms(end, name=f"{where}.trial_end_date"),
+        trial_end_behavior=None
+        if behavior is None
+        else check_word(behavior, TrialEndBehavior, f"{where}.trial_end_behavior"),  # type: ignore[arg-type]
+    )
+
+
+def addon_item(value: object, where: str) -> tuple[str, int]:
+    """`{"addon_id", "quantity"}` of a list argument."""
     found = fields(value, ("addon_id", "quantity"), where, required=("addon_id",))
     quantity = found.get("quantity")
     return check_id(found["addon_id"], f"{where}.addon_id"), check_count(
@@ -218,7 +262,8 @@ def _addon(value: object, where: str) -> tuple[str, int]:
     )
 
 
-def _unit(value: object, where: str) -> tuple[str, int]:
+def unit_item(value: object, where: str) -> tuple[str, int]:
+    """`{"feature_id", "quantity"}` of a list argument."""
     found = fields(value, ("feature_id", "quantity"), where, required=("feature_id", "quantity"))
     return check_id(found["feature_id"], f"{where}.feature_id"), check_count(found["quantity"], f"{where}.quantity")
 
@@ -271,32 +316,48 @@ def _custom(value: object) -> tuple[dict[str, CustomFeature], tuple[CustomCredit
     return features, tuple(credits)
 
 
-_PROMOTIONAL_FIELDS = (
-    "feature_id",
-    "value",
-    "usage_limit",
-    "is_unlimited",
-    "has_unlimited_usage",
-    "has_soft_limit",
-    "enum_values",
-    "period",
-    "custom_end_date",
-    "reset_period",
-    "reset_period_configuration",
-    "is_visible",
+_PROMOTIONAL_FIELDS = tuple(
+    "feature_id value usage_limit is_unlimited has_unlimited_usage has_soft_limit enum_values period custom_end_date"
+    " reset_period reset_period_configuration is_visible".split()
 )
 
 
-def promotional_grants(value: object) -> tuple[GrantPromotional, ...]:
-    """The promotional entitlements of a call.
+def promotional_grants(value: object, *, groups: Mapping[str, FeatureGroup]) -> tuple[GrantPromotional, ...]:
+    """The promotional entitlements of a call; a feature group stands for each of its features.
 
     Raises:
         InvalidInput: A shape is wrong; the message names the item and the key.
+        NotFound: There is no such feature group (`FeatureGroupNotFoundError`).
     """
-    found = items(value, "entitlements", _promotional)
+    found: list[GrantPromotional] = []
+    for listed in items(value, "entitlements", lambda item, where: _grouped(item, where, groups)):
+        found += listed
     if not found:
         raise InvalidInput("entitlements is empty", code="InvalidArgumentError", hint="grant at least one")
-    return found
+    return tuple(found)
+
+
+def _grouped(value: object, where: str, groups: Mapping[str, FeatureGroup]) -> list[GrantPromotional]:
+    found = fields(value, (*_PROMOTIONAL_FIELDS, "feature_group_id"), where)
+    group_id = found.pop("feature_group_id", None)
+    if group_id is None:
+        return [_promotional(found, where)]
+    if found.get("feature_id") is not None:
+        raise InvalidInput(
+            f"{where} names both a feature and a group", code="InvalidArgumentError", hint="name one of the two"
+        )
+    group = groups.get(check_id(group_id, f"{where}.feature_group_id"))
+    if group is None:
+        near = nearest(told(group_id), groups)
+        raise NotFound(
+            f"feature group `{told(group_id)}` does not exist",
+            code="FeatureGroupNotFoundError",
+            hint=f"did you mean `{near}`" if near else "add it to the catalog's featureGroups",
+        )
+    return [
+        replace(_promotional(found | {"feature_id": feature_id}, where), group_id=group.id)
+        for feature_id in group.feature_ids
+    ]
 
 
 def _promotional(value: object, where: str) -> GrantPromotional:

@@ -13,6 +13,7 @@ from msgspec.structs import replace
 
 from stigg_local.core.catalog import CreditEntitlement
 from stigg_local.core.customer import CustomerSnapshot, SubscriptionSource
+from stigg_local.core.hold import NOTHING, Hold, held_credits, held_ends
 from stigg_local.core.period import FOREVER_MS, month_window
 from stigg_local.core.quantity import EXACT, limit_to_raw, to_decimal
 from stigg_local.core.sources import Catalog, contribution
@@ -47,7 +48,10 @@ class Grant(Struct, frozen=True, array_like=True, gc=False):
 
 
 class Wallet(Struct, frozen=True, gc=False):
-    """A wallet at an instant: spendable grants and debt, in burn order, and when time alone changes it."""
+    """A wallet at an instant: spendable grants and debt, in burn order, and when time alone changes it.
+
+    What reservations hold counts as consumed, in `grants` too; `held` says how much of each that is.
+    """
 
     grants: tuple[Grant, ...]
     granted: int
@@ -55,6 +59,7 @@ class Wallet(Struct, frozen=True, gc=False):
     has_soft_limit: bool
     next_reset_ms: int | None
     valid_until_ms: int
+    held: dict[str, int] = {}
 
     @property
     def remaining(self) -> int:
@@ -141,6 +146,8 @@ def wallet(
     resource_id: str,
     currency_id: str,
     at_ms: int,
+    holds: Sequence[Hold] = (),
+    held_ms: int | None = None,
 ) -> Wallet:
     """The wallet of (customer, resource, currency) at an instant.
 
@@ -152,6 +159,8 @@ def wallet(
         resource_id: The wallet's resource, empty for none.
         currency_id: The wallet's currency.
         at_ms: Epoch milliseconds UTC.
+        holds: All stored reservations of the customer.
+        held_ms: When they count, where that is another instant: what is held now cannot be spent late either.
     """
     computed, soft, until = recurring_grants(
         catalog, snapshot, resource_id=resource_id, currency_id=currency_id, at_ms=at_ms
@@ -159,10 +168,13 @@ def wallet(
     fresh = {grant.id: grant for grant in computed}
     grants: list[Grant] = []
     for grant in stored:
-        if grant.currency_id != currency_id or grant.resource_id != resource_id or grant.voided_ms is not None:
+        if grant.currency_id != currency_id or grant.resource_id != resource_id:
+            continue
+        issued = fresh.pop(grant.id, None)
+        if grant.voided_ms is not None:
             continue
         if grant.effective_ms < at_ms and is_debt(grant):
-            settled = settle_debt(catalog, snapshot, stored, grant, at_ms=at_ms)
+            settled = settle_debt(catalog, snapshot, stored, grant, at_ms=at_ms, holds=holds)
             if settled.taken:
                 now = {item.id: item for item in (*stored, *settled.changed)}
                 return wallet(
@@ -172,8 +184,9 @@ def wallet(
                     resource_id=resource_id,
                     currency_id=currency_id,
                     at_ms=at_ms,
+                    holds=holds,
+                    held_ms=held_ms,
                 )
-        issued = fresh.pop(grant.id, None)
         if issued is not None:
             grants.append(_issued(grant, issued))
         elif grant.effective_ms > at_ms:
@@ -182,14 +195,25 @@ def wallet(
             grants.append(grant)
     grants += fresh.values()
     grants.sort(key=burn_key)
+    held = NOTHING
+    if holds:
+        held = held_credits(
+            holds, currency_id=currency_id, resource_id=resource_id, at_ms=at_ms if held_ms is None else held_ms
+        )
+        until = min(until, held.until_ms)
+        grants = [
+            replace(grant, consumed=grant.consumed + held.parts[grant.id]) if grant.id in held.parts else grant
+            for grant in grants
+        ]
     resets = [grant.expire_ms for grant in grants if grant.grant_type == "RECURRING"]
     return Wallet(
         tuple(grants),
         sum(grant.amount for grant in grants),
-        sum(grant.consumed for grant in grants),
+        sum(grant.consumed for grant in grants) + held.short,
         soft,
         min(resets, default=None),
         min([until, *(grant.expire_ms for grant in grants)]),
+        held.parts,
     )
 
 
@@ -228,8 +252,36 @@ def burn(grants: Sequence[Grant], cost: int, *, overdraft: Grant) -> Burn:
     return Burn(tuple(changed), tuple(taken))
 
 
+def hold_from(grants: Sequence[Grant], cost: int) -> tuple[tuple[str, int], ...]:
+    """In which grants, in burn order, so many credits are held; what none has is missing in the sum."""
+    rest = cost
+    parts: list[tuple[str, int]] = []
+    for grant in grants:
+        part = 0 if grant.grant_type == "OVERDRAFT" else min(rest, grant.remaining)
+        if part > 0:
+            rest -= part
+            parts.append((grant.id, part))
+    return tuple(parts)
+
+
+def without_held(burned: Burn, held: dict[str, int]) -> Burn:
+    """A burn as it is stored: what is held in a grant is not consumed of it yet."""
+    if not held:
+        return burned
+    return Burn(
+        tuple(replace(grant, consumed=grant.consumed - held.get(grant.id, 0)) for grant in burned.changed),
+        burned.taken,
+    )
+
+
 def settle_debt(
-    catalog: Catalog, snapshot: CustomerSnapshot, stored: Sequence[Grant], debt: Grant, *, at_ms: int
+    catalog: Catalog,
+    snapshot: CustomerSnapshot,
+    stored: Sequence[Grant],
+    debt: Grant,
+    *,
+    at_ms: int,
+    holds: Sequence[Hold] = (),
 ) -> Burn:
     """Move a debt to everything that could be spent since it was looked at last, in the order of time.
 
@@ -241,6 +293,7 @@ def settle_debt(
         stored: All stored grants of the customer.
         debt: An overdraft with something consumed; its `effective_ms` is when it was looked at last.
         at_ms: Until when.
+        holds: All stored reservations of the customer: what one held could be spent from its end on.
 
     Returns:
         The changed grants, the debt last: voided when nothing is left of it, else looked at now.
@@ -253,25 +306,34 @@ def settle_debt(
         and grant.voided_ms is None
         and grant.grant_type != "OVERDRAFT"
     }
+    voided = {grant.id for grant in stored if grant.voided_ms is not None}
     instant = debt.effective_ms
     while instant <= at_ms:
         computed, _, instant = recurring_grants(
             catalog, snapshot, resource_id=debt.resource_id, currency_id=debt.currency_id, at_ms=instant
         )
         for grant in computed:
-            takers[grant.id] = _issued(takers.get(grant.id), grant)
+            if grant.id not in voided:
+                takers[grant.id] = _issued(takers.get(grant.id), grant)
+    ends = held_ends(holds, currency_id=debt.currency_id, resource_id=debt.resource_id) if holds else {}
+    turns: list[tuple[int, Grant, int]] = []
+    for grant in takers.values():
+        begin, free = max(debt.effective_ms, grant.effective_ms, grant.created_ms), grant.remaining
+        for end_ms, part in ends.get(grant.id, ()):
+            if end_ms > debt.effective_ms:
+                free -= part
+                turns.append((max(begin, end_ms), grant, part))
+        turns.append((begin, grant, free))
     rest = debt.consumed
-    changed: list[Grant] = []
-    moved: list[tuple[str, int]] = []
-    turns = [(max(debt.effective_ms, grant.effective_ms, grant.created_ms), grant) for grant in takers.values()]
-    for turn_ms, grant in sorted(turns, key=lambda turn: (turn[0], burn_key(turn[1]))):
-        part = min(rest, grant.remaining) if turn_ms <= at_ms and turn_ms < grant.expire_ms else 0
+    moved: dict[str, int] = {}
+    for turn_ms, grant, free in sorted(turns, key=lambda turn: (turn[0], burn_key(turn[1]))):
+        part = min(rest, free) if turn_ms <= at_ms and turn_ms < grant.expire_ms else 0
         if part > 0:
             rest -= part
-            changed.append(replace(grant, consumed=grant.consumed + part))
-            moved.append((grant.id, part))
+            moved[grant.id] = moved.get(grant.id, 0) + part
+    changed = [replace(takers[key], consumed=takers[key].consumed + part) for key, part in moved.items()]
     changed.append(replace(debt, consumed=rest, effective_ms=at_ms, voided_ms=None if rest else at_ms))
-    return Burn(tuple(changed), tuple(moved))
+    return Burn(tuple(changed), tuple(moved.items()))
 
 
 def is_debt(grant: Grant) -> bool:

@@ -33,6 +33,7 @@ from stigg_local.core.customer import (
     Source,
     SubscriptionSource,
 )
+from stigg_local.core.hold import Hold, reserved_units
 from stigg_local.core.period import FOREVER_MS, anchor_of, window
 from stigg_local.core.quantity import POWERS, RAW_MAX, from_raw, limit_to_raw, multiply, raw_to_decimal, to_decimal
 from stigg_local.core.sources import Catalog, Contribution, contribution, feature_ids, transformed
@@ -56,12 +57,14 @@ CounterKey = tuple[str, str, int, int]  # resource, feature, from, to
 class CustomerView(Struct, gc=False):
     """What is held of one customer: the snapshot and the moving numbers.
 
-    `counters` maps (resource, feature, from, to) to raw usage; `grants` are all stored credit grants.
+    `counters` maps (resource, feature, from, to) to raw usage; `grants` are all stored credit grants, `holds` all
+    stored reservations.
     """
 
     snapshot: CustomerSnapshot
     counters: dict[CounterKey, int] = {}
     grants: tuple[Grant, ...] = ()
+    holds: tuple[Hold, ...] = ()
 
 
 class Gate(Struct, frozen=True, gc=False):
@@ -104,6 +107,10 @@ class Winner(Struct, frozen=True, gc=False):
     from_ms: int
 
 
+Found = tuple[Winner | None, frozenset[str], bool, int]
+"""The winner (None without any), the union of enum values, whether a subscription is in force, until when."""
+
+
 def kind_of(feature: Feature) -> str:
     """The type of the entitlements of a feature."""
     if feature.feature_type == "Boolean":
@@ -126,6 +133,7 @@ def evaluate(
     resource_id: str,
     kind: str | None,
     now_ms: int,
+    found: Found | None = None,
 ) -> Compiled | None:
     """The compiled answer for one feature or, for the kind CREDIT, one currency.
 
@@ -136,6 +144,7 @@ def evaluate(
         resource_id: Empty for none.
         kind: What the getter asks for; None for the generic one.
         now_ms: The effective time.
+        found: What `find_winner` gives, where the caller has it already.
 
     Returns:
         None where the feature or currency is unknown or of another type, and so a fallback may answer.
@@ -151,7 +160,9 @@ def evaluate(
     if feature is None or kind not in (None, kind_of(feature)):
         return None
     kind = kind_of(feature)
-    winner, values, is_active, until = find_winner(catalog, view.snapshot, feature, resource_id, now_ms)
+    if found is None:
+        found = find_winner(catalog, view.snapshot, feature, resource_id, now_ms)
+    winner, values, is_active, until = found
     if winner is None:
         reason = _REASON.CustomerNotEntitledForFeature if is_active else _REASON.NoActiveSubscription
         return _denied(catalog, view, feature, kind, reason, until)
@@ -230,7 +241,7 @@ def requested_raw(requested_usage: Any, scale: int) -> int:
 
 def find_winner(
     catalog: Catalog, snapshot: CustomerSnapshot, feature: Feature, resource_id: str, now_ms: int
-) -> tuple[Winner | None, frozenset[str], bool, int]:
+) -> Found:
     """The most generous source at an instant.
 
     Returns:
@@ -329,6 +340,7 @@ def state(
                 resource_id=resource_id,
                 currency_id=currency_id,
                 at_ms=now_ms,
+                holds=view.holds,
             )
             if purse.grants:
                 found.append(answer(currency_id, CREDIT))
@@ -444,11 +456,22 @@ def _evaluate_metered(
 ) -> Compiled:
     found = winner.contribution
     used = view.counters.get((resource_id, feature.id, winner.from_ms, winner.end_ms), 0)
+    reserved = 0
+    if view.holds:
+        reserved, held_until = reserved_units(
+            view.holds,
+            resource_id=resource_id,
+            feature_id=feature.id,
+            from_ms=winner.from_ms,
+            to_ms=winner.end_ms,
+            at_ms=now_ms,
+        )
+        until = min(until, held_until)
     headroom: int | None = None
     is_soft = found.has_soft_limit
     # A limit at the end of the range never binds: it is shown as the catalog gives it.
     if not found.is_unlimited and not is_soft and found.limit_raw < RAW_MAX:
-        headroom = found.limit_raw - used
+        headroom = found.limit_raw - used - reserved
     rate = None
     credits: int | None = None
     credit_scale = 0
@@ -461,6 +484,7 @@ def _evaluate_metered(
             resource_id=resource_id,
             currency_id=currency.id,
             at_ms=now_ms,
+            holds=view.holds,
         )
         until = min(until, purse.valid_until_ms)
         rate, credit_scale = found.rate.amount, currency.scale
@@ -485,7 +509,7 @@ def _evaluate_metered(
         winner.anchor_ms if has_period else None,
         winner.start_ms if has_period else None,
         winner.end_ms if has_period else None,
-        0,
+        from_raw(reserved, feature.scale) if reserved else 0,
         transformed(used, feature),
     )
     gate = Gate(feature.scale, headroom, rate, credit_scale, credits)
@@ -506,7 +530,13 @@ def _evaluate_wallet(
         granted = (*denied.granted[:-2], ref, None)
         return Compiled(_MADE[CREDIT](False, reason, *granted[2:]), CREDIT, FOREVER_MS, denied.gate, granted)
     purse: Wallet = wallet(
-        catalog, view.snapshot, view.grants, resource_id=resource_id, currency_id=currency_id, at_ms=now_ms
+        catalog,
+        view.snapshot,
+        view.grants,
+        resource_id=resource_id,
+        currency_id=currency_id,
+        at_ms=now_ms,
+        holds=view.holds,
     )
     until = purse.valid_until_ms
     granted = (

@@ -14,7 +14,6 @@ from stigg_local.core.customer import (
     PromotionalSource,
     Source,
     SubscriptionSource,
-    derive_snapshot,
 )
 from stigg_local.core.entitlement import CustomerView, Winner, before, find_winner, in_scope
 from stigg_local.core.explain_credits import explain_wallet
@@ -33,6 +32,7 @@ from stigg_local.core.explanation import (
 from stigg_local.core.fallback import Fallback
 from stigg_local.core.period import FOREVER_MS
 from stigg_local.core.quantity import json_number
+from stigg_local.core.snapshot import derive_snapshot
 from stigg_local.core.sources import RANKS, Catalog, Contribution, Part, contribution, stated, winning_override
 
 # How many of the sources that ended before the last change of the customer are told of, the last ones.
@@ -134,13 +134,7 @@ def explain_sources(
 
 def ended_sources(catalog: Catalog, customer: Customer, view: CustomerView, now_ms: int) -> tuple[Source, ...]:
     """What the record knows to have ended and the snapshot no longer holds, the last ones."""
-    everything = derive_snapshot(
-        customer,
-        product=catalog.products.get,
-        latest_version=catalog.latest.get,
-        as_of_ms=now_ms,
-        sure_ms=0,
-    )
+    everything = derive_snapshot(customer, catalog, as_of_ms=now_ms, sure_ms=0)
     gone = [item for item in everything.sources if item.end_ms <= now_ms and item not in view.snapshot.sources]
     gone.sort(key=lambda item: item.end_ms)
     return tuple(gone[-ENDED_MAX:])
@@ -186,12 +180,13 @@ def explain_counter(answer: Entitlement, winner: Winner | None) -> CounterLine |
     remaining = None
     if is_hard and feature_scale and answer.usage_limit is not None:
         left = Decimal(repr(answer.usage_limit)) - Decimal(repr(answer.current_usage))
-        remaining = json_number(left)
+        remaining = json_number(left - Decimal(repr(answer.reserved_usage)))
     has_period = answer.reset_period is not None
     return CounterLine(
         usage=answer.current_usage,
         limit=answer.usage_limit,
         remaining=remaining,
+        reserved=answer.reserved_usage or None,
         transformed_usage=answer.transformed_usage,
         reset_period=answer.reset_period,
         reset_period_configuration=winner.contribution.configuration if has_period else None,

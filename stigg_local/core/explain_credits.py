@@ -50,7 +50,13 @@ def explain_wallet(
         now_ms: The time.
     """
     purse: Wallet = wallet(
-        catalog, view.snapshot, view.grants, resource_id=resource_id, currency_id=currency.id, at_ms=now_ms
+        catalog,
+        view.snapshot,
+        view.grants,
+        resource_id=resource_id,
+        currency_id=currency.id,
+        at_ms=now_ms,
+        holds=view.holds,
     )
     spendable = {grant.id for grant in purse.grants}
     others = [

@@ -201,7 +201,7 @@ def _gives(gives: "Gives") -> str:
         configuration = gives.reset_period_configuration
         words.append(f"a {gives.reset_period.lower()}" + (f" ({configuration})" if configuration else ""))
     if gives.credit_rate is not None:
-        words.append(f"{number(gives.credit_rate)} {gives.credit_currency_id} each")
+        words.append(f"at {number(gives.credit_rate)} {gives.credit_currency_id} each")
     if gives.credit_amount is not None:
         words.append(f"{number(gives.credit_amount)} credits")
         words += [] if gives.credit_cadence is None else [f"a {gives.credit_cadence.lower()}"]
@@ -230,6 +230,8 @@ def _counter(counter: "CounterLine") -> Branch:
         text += f", {number(counter.transformed_usage)} in the unit of the limit"
     if counter.limit is not None:
         text += f", limit {number(counter.limit)}"
+    if counter.reserved is not None:
+        text += f", {number(counter.reserved)} reserved"
     if counter.remaining is not None:
         text += f", {number(counter.remaining)} left"
     below = []

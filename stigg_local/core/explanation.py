@@ -182,12 +182,14 @@ class SourceLine(Shown, frozen=True, kw_only=True):
 class CounterLine(Shown, frozen=True, kw_only=True):
     """The counter that the answer looked at; `counted_from_ms` is later than the window's start after a plan change.
 
-    `remaining` is what is left below a hard limit, in reported units.
+    `remaining` is what is left below a hard limit, in reported units; `reserved` is what reservations hold of it, None
+    where none do.
     """
 
     usage: int | float
     limit: int | float | None
     remaining: int | float | None
+    reserved: int | float | None = None
     transformed_usage: int | None
     reset_period: str | None
     reset_period_configuration: str | None = None

@@ -105,6 +105,10 @@ def _month_days(year: int, month: int) -> int:
     return _MONTH_DAYS[month]
 
 
+WINDOWS_MAX = 10_000
+_windows: dict[tuple[int, int], tuple[int, int, int]] = {}
+
+
 def month_index(anchor_ms: int, at_ms: int, step: int = 1) -> int:
     """The n for which the window of `step` months from the anchor holds the instant; negative before it."""
     return month_window(anchor_ms, at_ms, step)[0]
@@ -112,6 +116,17 @@ def month_index(anchor_ms: int, at_ms: int, step: int = 1) -> int:
 
 def month_window(anchor_ms: int, at_ms: int, step: int = 1) -> tuple[int, int, int]:
     """(n, start, end) of the window of `step` months from the anchor that holds the instant."""
+    # Most are asked for again and again with a later instant of the same window.
+    known = _windows.get((anchor_ms, step))
+    if known is not None and known[1] <= at_ms < known[2]:
+        return known
+    if len(_windows) >= WINDOWS_MAX:
+        _windows.clear()
+    found = _windows[anchor_ms, step] = _month_window(anchor_ms, at_ms, step)
+    return found
+
+
+def _month_window(anchor_ms: int, at_ms: int, step: int) -> tuple[int, int, int]:
     days, rest = divmod(anchor_ms, DAY_MS)
     anchor = date.fromordinal(days + _EPOCH_ORDINAL)
     at = date.fromordinal(at_ms // DAY_MS + _EPOCH_ORDINAL)

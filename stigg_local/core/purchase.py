@@ -9,10 +9,10 @@ from typing import Any
 
 from stigg_local.core.answer import Entitlement
 from stigg_local.core.catalog import Plan
+from stigg_local.core.change import unit_prices
 from stigg_local.core.customer import SubscriptionSource
 from stigg_local.core.entitlement import CustomerView, in_scope
 from stigg_local.core.explanation import Way
-from stigg_local.core.subscription import unit_prices
 from stigg_local.core.world import LIMIT_MAX, World, currency_id_of, least
 
 Provisioning = tuple[str, dict[str, Any], Entitlement]

@@ -5,19 +5,14 @@ Instants are integers inside and aware datetimes outside; `to_dict` prints the s
 
 from datetime import datetime
 from decimal import Decimal
+from enum import StrEnum
 from typing import Any, ClassVar
 
 import msgspec
 from msgspec import Struct
 
 from stigg_local.core.credit import Grant
-from stigg_local.core.customer import (
-    Customer,
-    PromotionalEntitlement,
-    Subscription,
-    entitled_until,
-    status_of,
-)
+from stigg_local.core.customer import PromotionalEntitlement
 from stigg_local.core.period import FOREVER_MS, to_datetime, to_text
 from stigg_local.core.quantity import from_raw, shown
 
@@ -52,6 +47,8 @@ def plain(value: Any) -> Any:
     """A field's value as JSON can hold it: money and quantities are numbers, records are mappings."""
     if isinstance(value, Decimal):
         return shown(value)
+    if isinstance(value, StrEnum):
+        return value.value
     if isinstance(value, list | tuple):
         return [plain(item) for item in value]
     return value.to_dict() if hasattr(value, "to_dict") else value
@@ -60,140 +57,6 @@ def plain(value: Any) -> Any:
 def _camel(name: str) -> str:
     head, *rest = name.split("_")
     return head + "".join(part.capitalize() for part in rest)
-
-
-class Resource(Result, frozen=True):
-    """The resource of a subscription."""
-
-    id: str
-
-
-class AddonResult(Result, frozen=True):
-    """An add-on of a subscription."""
-
-    id: str
-    quantity: int
-
-
-class SubscriptionResult(Result, frozen=True, kw_only=True):
-    """A subscription as calls return it."""
-
-    _nulls: ClassVar[tuple[str, ...]] = ("metadata", "price")
-    _dates: ClassVar[dict[str, str]] = {
-        "start_ms": "start_date",
-        "trial_end_ms": "trial_end_date",
-        "effective_end_ms": "effective_end_date",
-    }
-
-    id: str
-    plan_id: str
-    status: str
-    addons: tuple[AddonResult, ...]
-    addon_ids: tuple[str, ...]
-    customer_id: str
-    resource: Resource | None
-    metadata: dict[str, str] | None
-    price: Decimal | None
-    pricing_type: str
-    payment_collection: str
-    billing_period: str | None
-    start_ms: int
-    trial_end_ms: int | None
-    effective_end_ms: int | None
-    cancel_reason: str | None
-
-    @property
-    def start_date(self) -> datetime | None:
-        """When it starts to entitle."""
-        return to_datetime(self.start_ms)
-
-    @property
-    def trial_end_date(self) -> datetime | None:
-        """When its trial ends, exclusive."""
-        return to_datetime(self.trial_end_ms)
-
-    @property
-    def effective_end_date(self) -> datetime | None:
-        """When it stops to entitle, exclusive."""
-        return to_datetime(self.effective_end_ms)
-
-
-def subscription_result(
-    subscription: Subscription, *, customer_id: str, pricing_type: str, now_ms: int
-) -> SubscriptionResult:
-    """The record of a subscription as calls return it."""
-    end = entitled_until(subscription)
-    resource = subscription.resource_id
-    return SubscriptionResult(
-        id=subscription.id,
-        plan_id=subscription.plan_id,
-        status=status_of(subscription, now_ms),
-        addons=tuple(AddonResult(addon.addon_id, addon.quantity) for addon in subscription.addons),
-        addon_ids=tuple(addon.addon_id for addon in subscription.addons),
-        customer_id=customer_id,
-        resource=None if resource is None else Resource(resource),
-        metadata=subscription.metadata,
-        price=None,
-        pricing_type=pricing_type,
-        payment_collection=subscription.payment_collection,
-        billing_period=subscription.billing_period,
-        start_ms=subscription.start_ms,
-        trial_end_ms=subscription.trial_end_ms,
-        effective_end_ms=None if end == FOREVER_MS else end,
-        cancel_reason=subscription.cancel_reason,
-    )
-
-
-class ProvisionSubscriptionResult(Result, frozen=True, kw_only=True):
-    """What provisioning a subscription gives."""
-
-    status: str
-    subscription: SubscriptionResult
-    checkout_url: str | None = None
-
-
-class CustomerResult(Result, frozen=True, kw_only=True):
-    """A customer as calls return it."""
-
-    _nulls: ClassVar[tuple[str, ...]] = ("name", "email", "metadata")
-    _dates: ClassVar[dict[str, str]] = {"created_ms": "created_at", "updated_ms": "updated_at"}
-
-    id: str
-    name: str | None
-    email: str | None
-    metadata: dict[str, str] | None
-    created_ms: int
-    updated_ms: int
-
-    @property
-    def created_at(self) -> datetime | None:
-        """When the customer was provisioned."""
-        return to_datetime(self.created_ms)
-
-    @property
-    def updated_at(self) -> datetime | None:
-        """When the record last changed."""
-        return to_datetime(self.updated_ms)
-
-
-def customer_result(customer: Customer) -> CustomerResult:
-    """The record of a customer as calls return it."""
-    return CustomerResult(
-        id=customer.id,
-        name=customer.name,
-        email=customer.email,
-        metadata=customer.metadata,
-        created_ms=customer.created_ms,
-        updated_ms=customer.updated_ms,
-    )
-
-
-class ProvisionCustomerResult(Result, frozen=True, kw_only=True):
-    """What provisioning a customer gives."""
-
-    customer: CustomerResult
-    subscription_decision_strategy: str
-    subscription: SubscriptionResult | None = None
 
 
 class PromotionalResult(Result, frozen=True, kw_only=True):
@@ -212,6 +75,7 @@ class PromotionalResult(Result, frozen=True, kw_only=True):
     reset_period: str | None
     reset_period_configuration: str | None
     is_visible: bool
+    feature_group_ids: tuple[str, ...] | None = None
 
     @property
     def start_date(self) -> datetime | None:
@@ -239,6 +103,7 @@ def promotional_result(promotion: PromotionalEntitlement) -> PromotionalResult:
         reset_period=entitlement.reset_period,
         reset_period_configuration=entitlement.reset_period_configuration,
         is_visible=promotion.is_visible,
+        feature_group_ids=promotion.group_ids or None,
     )
 
 

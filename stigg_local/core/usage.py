@@ -7,12 +7,50 @@ folding again. Incremental usage stops at 0; fluctuating usage below 0 is refuse
 from collections.abc import Iterable
 
 from stigg_local.core.catalog import Feature
+from stigg_local.core.ids import told
 from stigg_local.core.quantity import RAW_MAX, from_raw
 from stigg_local.errors import InvalidInput, NotAllowed
 
 DELTA, SET = "DELTA", "SET"
 # A report stamped further ahead of the clock than this is a mistake; a nearer one is taken as now.
 AHEAD_MS_MAX = 5 * 60 * 1000
+# Percentages of a limit that are told when usage crosses them.
+USAGE_THRESHOLDS = (80, 90, 100)
+
+
+# A day at least, and no more than a calendar holds.
+RETENTION_DAYS_MAX = 100_000
+THRESHOLD_MAX = 10_000
+
+
+def check_thresholds(value: object) -> tuple[int, ...]:
+    """Percentages of a limit, in order.
+
+    Raises:
+        InvalidInput: Something else than whole numbers above 0.
+    """
+    if not isinstance(value, tuple | list | set | frozenset) or not all(
+        type(item) is int and 0 < item <= THRESHOLD_MAX for item in value
+    ):
+        raise InvalidInput(
+            f"usage_thresholds is `{told(value)}`",
+            code="InvalidArgumentError",
+            hint="pass percentages, for example (80, 90, 100)",
+        )
+    return tuple(sorted(set(value)))
+
+
+def check_retention(value: object) -> int | None:
+    """For how many days usage is kept one by one; None for the default.
+
+    Raises:
+        InvalidInput: Something else than a whole number above 0.
+    """
+    if value is None or (type(value) is int and 0 < value <= RETENTION_DAYS_MAX):
+        return value
+    raise InvalidInput(
+        f"usage_retention_days is `{told(value)}`", code="InvalidArgumentError", hint="pass a number of days, or None"
+    )
 
 
 def add(feature: Feature, current: int, behavior: str, value: int) -> int:

@@ -95,6 +95,8 @@ def _edges(view: CustomerView) -> Iterator[int]:
         yield from (edge for edge in (source.start_ms, source.end_ms) if edge < FOREVER_MS)
     for grant in view.grants:
         yield from (edge for edge in (grant.effective_ms, grant.expire_ms) if edge < FOREVER_MS)
+    for hold in view.holds:
+        yield hold.expire_ms
 
 
 def _settled(world: World, view: CustomerView, currency_id: str | None, at_ms: int) -> tuple[CustomerView, bool]:
@@ -108,18 +110,19 @@ def _settled(world: World, view: CustomerView, currency_id: str | None, at_ms: i
         if is_debt(grant) and grant.currency_id == currency_id and grant.resource_id == world.resource_id
     ]
     for debt in debts:
-        moved = settle_debt(world.catalog, view.snapshot, view.grants, debt, at_ms=at_ms)
+        moved = settle_debt(world.catalog, view.snapshot, view.grants, debt, at_ms=at_ms, holds=view.holds)
         now = {grant.id: grant for grant in (*view.grants, *moved.changed)}
         # What is over cannot be spent again.
         kept = tuple(grant for grant in now.values() if grant.expire_ms > at_ms)
-        view = CustomerView(view.snapshot, view.counters, kept)
+        view = CustomerView(view.snapshot, view.counters, kept, view.holds)
     return view, any(is_debt(grant) and grant.currency_id == currency_id for grant in view.grants)
 
 
 def _next_change(world: World, view: CustomerView, currency_id: str | None, at_ms: int) -> int:
-    """The first instant after another at which a source begins or ends, or the wallet in question changes by time."""
-    edges = (edge for source in view.snapshot.sources for edge in (source.start_ms, source.end_ms) if edge > at_ms)
-    change = min(edges, default=FOREVER_MS)
+    """The first instant after another at which time changes a source, a reservation or the wallet in question."""
+    edges = [edge for source in view.snapshot.sources for edge in (source.start_ms, source.end_ms)]
+    edges += [hold.expire_ms for hold in view.holds]
+    change = min((edge for edge in edges if edge > at_ms), default=FOREVER_MS)
     if currency_id is None or currency_id not in world.catalog.currencies:
         return change
     purse = wallet(
@@ -129,6 +132,7 @@ def _next_change(world: World, view: CustomerView, currency_id: str | None, at_m
         resource_id=world.resource_id,
         currency_id=currency_id,
         at_ms=at_ms,
+        holds=view.holds,
     )
     return min(change, purse.valid_until_ms)
 

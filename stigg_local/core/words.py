@@ -92,6 +92,8 @@ class SubscriptionBillingCycleAnchor(Word):
 
     UNCHANGED = "UNCHANGED"
     NOW = "NOW"
+    Unchanged = "UNCHANGED"
+    Now = "NOW"
 
 
 class UsageUpdateBehavior(Word):
@@ -109,6 +111,9 @@ class PricingType(Word):
     FREE = "FREE"
     PAID = "PAID"
     CUSTOM = "CUSTOM"
+    Free = "FREE"
+    Paid = "PAID"
+    Custom = "CUSTOM"
 
 
 class SubscriptionStatus(Word):
@@ -120,6 +125,12 @@ class SubscriptionStatus(Word):
     ACTIVE = "ACTIVE"
     CANCELED = "CANCELED"
     EXPIRED = "EXPIRED"
+    NotStarted = "NOT_STARTED"
+    PaymentPending = "PAYMENT_PENDING"
+    InTrial = "IN_TRIAL"
+    Active = "ACTIVE"
+    Canceled = "CANCELED"
+    Expired = "EXPIRED"
 
 
 class PromotionalEntitlementPeriod(Word):
@@ -132,6 +143,12 @@ class PromotionalEntitlementPeriod(Word):
     ONE_YEAR = "ONE_YEAR"
     LIFETIME = "LIFETIME"
     CUSTOM = "CUSTOM"
+    OneWeek = "ONE_WEEK"
+    OneMonth = "ONE_MONTH"
+    SixMonth = "SIX_MONTH"
+    OneYear = "ONE_YEAR"
+    Lifetime = "LIFETIME"
+    Custom = "CUSTOM"
 
 
 class CreditGrantType(Word):
@@ -141,6 +158,10 @@ class CreditGrantType(Word):
     PROMOTIONAL = "PROMOTIONAL"
     RECURRING = "RECURRING"
     OVERDRAFT = "OVERDRAFT"
+    Paid = "PAID"
+    Promotional = "PROMOTIONAL"
+    Recurring = "RECURRING"
+    Overdraft = "OVERDRAFT"
 
 
 class Source(Word):
@@ -149,3 +170,82 @@ class Source(Word):
     SNAPSHOT = "snapshot"
     FALLBACK = "fallback"
     DEFAULT = "default"
+
+
+class ScheduleStrategy(Word):
+    """When a change of a subscription takes effect."""
+
+    IMMEDIATE = "IMMEDIATE"
+    END_OF_BILLING_PERIOD = "END_OF_BILLING_PERIOD"
+    END_OF_BILLING_MONTH = "END_OF_BILLING_MONTH"
+    Immediate = "IMMEDIATE"
+    EndOfBillingPeriod = "END_OF_BILLING_PERIOD"
+    EndOfBillingMonth = "END_OF_BILLING_MONTH"
+
+
+class SubscriptionCancellationTime(Word):
+    """When a cancellation takes effect."""
+
+    IMMEDIATE = "IMMEDIATE"
+    END_OF_BILLING_PERIOD = "END_OF_BILLING_PERIOD"
+    SPECIFIC_DATE = "SPECIFIC_DATE"
+    Immediate = "IMMEDIATE"
+    EndOfBillingPeriod = "END_OF_BILLING_PERIOD"
+    SpecificDate = "SPECIFIC_DATE"
+
+
+class SubscriptionCancellationAction(Word):
+    """What follows a cancellation: what the product says, or nothing."""
+
+    DEFAULT = "DEFAULT"
+    REVOKE_ENTITLEMENTS = "REVOKE_ENTITLEMENTS"
+    Default = "DEFAULT"
+    RevokeEntitlements = "REVOKE_ENTITLEMENTS"
+
+
+class SubscriptionMigrationTime(Word):
+    """When a migration to the latest version takes effect."""
+
+    END_OF_BILLING_PERIOD = "END_OF_BILLING_PERIOD"
+    IMMEDIATE = "IMMEDIATE"
+    EndOfBillingPeriod = "END_OF_BILLING_PERIOD"
+    Immediate = "IMMEDIATE"
+
+
+class SubscriptionScheduleStatus(Word):
+    """What has become of a scheduled update."""
+
+    Scheduled = "Scheduled"
+    PendingPayment = "PendingPayment"
+    Done = "Done"
+    Canceled = "Canceled"
+    Failed = "Failed"
+
+
+class UsageMarkerType(Word):
+    """Why usage began anew."""
+
+    PERIODIC_RESET = "PERIODIC_RESET"
+    SUBSCRIPTION_CHANGE_RESET = "SUBSCRIPTION_CHANGE_RESET"
+
+
+class TrialEndBehavior(Word):
+    """What a trial becomes when it ends."""
+
+    CONVERT_TO_PAID = "CONVERT_TO_PAID"
+    CANCEL_SUBSCRIPTION = "CANCEL_SUBSCRIPTION"
+    ConvertToPaid = "CONVERT_TO_PAID"
+    CancelSubscription = "CANCEL_SUBSCRIPTION"
+
+
+class PaymentCollection(Word):
+    """How the payment of a subscription stands."""
+
+    NOT_REQUIRED = "NOT_REQUIRED"
+    PROCESSING = "PROCESSING"
+    ACTION_REQUIRED = "ACTION_REQUIRED"
+    FAILED = "FAILED"
+    NotRequired = "NOT_REQUIRED"
+    Processing = "PROCESSING"
+    ActionRequired = "ACTION_REQUIRED"
+    Failed = "FAILED"

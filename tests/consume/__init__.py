@@ -1,0 +1,1 @@
+"""Consuming and reserving: a slow model, races, killed holders, damaged rows."""
