@@ -31,10 +31,13 @@ class Parameters:
     processes: int
     repeats: int
     reports: int
+    events: int
 
 
-FULL = Parameters(customers=100_000, calls=20_000, rounds=21, sample=5000, processes=8, repeats=9, reports=400)
-SMOKE = Parameters(customers=300, calls=500, rounds=3, sample=100, processes=2, repeats=1, reports=5)
+FULL = Parameters(
+    customers=100_000, calls=20_000, rounds=21, sample=5000, processes=8, repeats=9, reports=400, events=1_000_000
+)
+SMOKE = Parameters(customers=300, calls=500, rounds=3, sample=100, processes=2, repeats=1, reports=5, events=3000)
 
 
 class Figure(NamedTuple):

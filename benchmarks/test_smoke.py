@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from benchmarks import commit, harness, imports, memory, read
+from benchmarks import commit, consume, durability, events, harness, imports, memory, provision, read
 from benchmarks import open as opening
 from benchmarks.data import BOOLEANS, CURRENCY, METERED, catalog, customer_id, write_customers
 from benchmarks.harness import SMOKE, Parameters, Report
@@ -22,6 +22,10 @@ SUITES: dict[str, Callable[[Parameters], Report]] = {
     "memory": memory.run,
     "imports": imports.run,
     "commit": commit.run,
+    "durability": durability.run,
+    "events": events.run,
+    "consume": consume.run,
+    "provision": provision.run,
 }
 
 
@@ -54,6 +58,24 @@ def test_the_memo_takes_about_what_it_says(reports: dict[str, Report]) -> None:
 
 def test_a_durable_report_costs_a_few_commits(reports: dict[str, Report]) -> None:
     assert reports["commit"].value("durable report, 1 thread, of the raw rate") > 0.01
+
+
+def test_a_queued_report_costs_a_few_microseconds(reports: dict[str, Report]) -> None:
+    found = reports["durability"]
+    assert found.value("a queued report, burst of 100") < 100
+    assert found.value("sustained, of the raw rate, 1,000 a commit") > 0.01
+
+
+def test_consume_costs_a_few_commits_and_a_refusal_none(reports: dict[str, Report]) -> None:
+    consumed = reports["consume"]
+    assert consumed.value("disk: consume of a limit, of the raw rate") > 0.01
+    assert consumed.value("disk: refused consume, of the raw rate") > 0.1
+
+
+def test_what_a_command_costs_does_not_grow_with_the_customers(reports: dict[str, Report]) -> None:
+    provisioned = reports["provision"]
+    for name in provision.COMMANDS:
+        assert provisioned.value(f"growth of {name}, processor time") < 20, name
 
 
 def test_the_same_suite_gives_the_same_answers(reports: dict[str, Report]) -> None:

@@ -3,10 +3,13 @@
 from collections.abc import Mapping
 from typing import Any
 
-from stigg_local.authority.authority import GrantCredits, ProvisionCustomer, ReportUsage
+from stigg_local.authority.customers import PatchCustomer, ProvisionCustomer
+from stigg_local.authority.usage import GrantCredits, ReportUsage
 from stigg_local.core import command as shape
 from stigg_local.core.command import check_text
-from stigg_local.core.ids import Unset, check_id, is_text, plain, told
+from stigg_local.core.event import EVENT_TYPES
+from stigg_local.core.ids import UNSET, Unset, check_id, is_text, plain, told
+from stigg_local.core.nearest import nearest
 from stigg_local.core.period import to_ms
 from stigg_local.core.quantity import check_range, to_decimal
 from stigg_local.core.result import ReportUsageResult
@@ -14,6 +17,10 @@ from stigg_local.core.words import CreditGrantType, UsageUpdateBehavior
 from stigg_local.errors import InvalidInput
 
 PRIORITY_MAX = 1_000_000
+IMPORT_MAX = 1_000
+PAGE_MAX = 1_000
+WAIT_S_MAX = 3_600
+_CUSTOMER_FIELDS = ("customer_id", "name", "email", "coupon_id", "metadata")
 DIMENSIONS_MAX = 100
 # What JSON readers elsewhere hold exactly.
 DIMENSION_MAX = 2**53
@@ -33,23 +40,114 @@ def customer_command(
     Raises:
         InvalidInput: An argument has another shape.
     """
-    customer = check_id(customer_id, "customer_id")
+    patch = patch_command(customer_id, name=name, email=email, coupon_id=coupon_id, metadata=metadata)
     ask: Any = subscription
     if subscription is not None and not isinstance(subscription, Unset):
         found = shape.fields(subscription, shape.SUBSCRIPTION_FIELDS, "subscription_params", required=("plan_id",))
-        ask = shape.provision_subscription(customer, found)
+        ask = shape.provision_subscription(patch.customer_id, found)
+    return ProvisionCustomer(
+        customer_id=patch.customer_id,
+        name=patch.name,
+        email=patch.email,
+        coupon_id=patch.coupon_id,
+        metadata=patch.metadata,
+        subscription=ask,
+    )
+
+
+def patch_command(
+    customer_id: object, *, name: object, email: object, coupon_id: object, metadata: object
+) -> PatchCustomer:
+    """What a call changes of a customer: what is UNSET stays.
+
+    Raises:
+        InvalidInput: An argument has another shape.
+    """
 
     def patch(value: object, where: str) -> Any:
         return value if isinstance(value, Unset) else check_text(value, where)
 
-    return ProvisionCustomer(
-        customer_id=customer,
+    return PatchCustomer(
+        customer_id=check_id(customer_id, "customer_id"),
         name=patch(name, "name"),
         email=patch(email, "email"),
         coupon_id=patch(coupon_id, "coupon_id"),
         metadata=metadata if isinstance(metadata, Unset) else shape.check_metadata(metadata),
-        subscription=ask,
     )
+
+
+def import_commands(customers: object) -> tuple[PatchCustomer, ...]:
+    """The customers of `Stigg.import_customer_bulk`.
+
+    Raises:
+        InvalidInput: A shape is wrong, or there are none or too many; the message names the item and the key.
+    """
+
+    def parse(item: object, where: str) -> PatchCustomer:
+        found = shape.fields(item, _CUSTOMER_FIELDS, where, required=("customer_id",))
+        given = {name: found.get(name, UNSET) for name in _CUSTOMER_FIELDS[1:]}
+        return patch_command(found["customer_id"], **given)
+
+    commands = shape.items(customers, "customers", parse, at_most=IMPORT_MAX)
+    if not commands:
+        raise InvalidInput("customers is empty", code="InvalidArgumentError", hint="import at least one")
+    return commands
+
+
+def named_ids(value: object, name: str) -> tuple[str, ...]:
+    """One id or a list of ids.
+
+    Raises:
+        InvalidInput: Something else.
+    """
+    return shape.items((value,) if isinstance(value, str) else value, name, check_id)
+
+
+def page_limit(value: object) -> int:
+    """How many items a page holds at most: 1 to 1,000.
+
+    Raises:
+        InvalidInput: Another number.
+    """
+    limit = shape.check_count(value, "limit")
+    if not 1 <= limit <= PAGE_MAX:
+        raise InvalidInput(f"limit is `{limit}`", code="InvalidArgumentError", hint=f"1 to {PAGE_MAX}")
+    return limit
+
+
+def event_types(value: object) -> tuple[str, ...] | None:
+    """Types of events, or None for all.
+
+    Raises:
+        InvalidInput: Not a list, or a type that there is none of; the hint names the nearest.
+    """
+    if value is None:
+        return None
+
+    def parse(item: object, where: str) -> str:
+        if not isinstance(item, str) or item not in EVENT_TYPES:
+            near = nearest(told(item), EVENT_TYPES)
+            raise InvalidInput(
+                f"{where} is `{told(item)}`, not a type of event",
+                code="InvalidArgumentError",
+                hint=f"did you mean `{near}`" if near else f"one of {', '.join(EVENT_TYPES)}",
+            )
+        return item
+
+    return shape.items(value, "types", parse)
+
+
+def wait_time(value: object) -> float:
+    """Seconds to wait: 0 to 3,600.
+
+    Raises:
+        InvalidInput: Something else.
+    """
+    if isinstance(value, bool) or not isinstance(value, int | float) or not 0 <= value <= WAIT_S_MAX:
+        raise InvalidInput(
+            f"wait_seconds is `{told(value)}`", code="InvalidArgumentError", hint=f"0 to {WAIT_S_MAX} seconds"
+        )
+    return float(value)
 
 
 def credits_command(

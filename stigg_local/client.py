@@ -3,51 +3,43 @@
 import atexit
 import os
 import weakref
-from collections.abc import Callable, Iterable, Mapping, Sequence
-from datetime import datetime
+from collections.abc import Callable, Mapping, Sequence
 from types import TracebackType
-from typing import TYPE_CHECKING, Any, Literal, Self
+from typing import TYPE_CHECKING, Any, Self
 
 from stigg_local.clock import Clock, SystemClock
 from stigg_local.core.fallback import Fallbacks, parse_fallbacks
-from stigg_local.core.ids import UNSET, Unset, check_id, told
+from stigg_local.core.ids import check_id, told
+from stigg_local.core.usage import USAGE_THRESHOLDS, check_retention, check_thresholds
+from stigg_local.customer_calls import CustomerCalls
 from stigg_local.embedded import Embedded
-from stigg_local.errors import InvalidInput, NotAvailableOffline, StiggError
-from stigg_local.getters import FallbackInput, Getters, Quantity
+from stigg_local.errors import InvalidInput, StiggError
+from stigg_local.getters import FallbackInput, Quantity
 from stigg_local.listeners import Listeners
+from stigg_local.product_calls import ProductCalls
+from stigg_local.subscription_calls import SubscriptionCalls
+from stigg_local.usage_calls import UsageCalls
+from stigg_local.writing import check_queue, flush_on_termination, report_durability_level
 
 if TYPE_CHECKING:
     from stigg_local.aio import AsyncStigg
     from stigg_local.catalog_calls import CatalogCalls
     from stigg_local.core.explanation import Explanation
-    from stigg_local.core.result import (
-        CreditGrantResult,
-        PromotionalResult,
-        ProvisionCustomerResult,
-        ProvisionSubscriptionResult,
-        ReportUsageResult,
-    )
+    from stigg_local.core.payment import PaymentProvider
     from stigg_local.status import Status
 
 CatalogInput = str | os.PathLike[str] | Mapping[str, Any]
-Instant = datetime | str
-
-_DURABILITIES = ("disk",)
 
 
 # Calls that succeed offline and do nothing, and those that need an authority: the other methods of the Node.js SDK.
 _QUIET_OFFLINE = frozenset({"report_event", "report_events"})
 _ELSEWHERE = frozenset(
-    "update_customer get_customer archive_customer create_subscription update_subscription cancel_subscription "
-    "cancel_subscription_scheduled_updates get_active_subscriptions_list get_subscription get_paywall "
-    "report_usage_bulk revoke_promotional_entitlements get_coupons get_products estimate_subscription "
-    "estimate_subscription_update migrate_subscription_to_latest get_automatic_recharge_configuration "
-    "save_automatic_recharge_configuration governance get_usage_history consume reserve get_subscriptions "
-    "get_credit_grants get_credit_ledger consume_credits void_credit_grant payments".split()
+    "estimate_subscription estimate_subscription_update get_automatic_recharge_configuration "
+    "save_automatic_recharge_configuration governance report_usage_bulk get_usage_history".split()
 )
 
 
-class Stigg(Getters):
+class Stigg(CustomerCalls, SubscriptionCalls, UsageCalls, ProductCalls):
     """An entitlement engine in this process.
 
     Args:
@@ -61,8 +53,19 @@ class Stigg(Getters):
         credit_entitlements_fallback: Currency id -> fallback value.
         fallback_file: A TOML or JSON file of fallback values, followed while it changes; it goes before the two
             dictionaries, id by id.
-        durability: Level of writes: "disk" survives a power cut.
+        durability: Level of writes: "disk" survives a power cut, "os" a killed process; with "queued" reports of usage
+            return at once and are stored in batches, and everything else is "disk".
+        queue_size: How many queued reports may wait to be stored; default 16,384. The first client of a directory in
+            a process decides.
+        queue_wait_seconds: How long a report waits for room in the queue before it raises `UsageQueueFull`; default 1.
         memory_limit_bytes: Bound of what is held in memory of customers.
+        payment_provider: Who collects what subscriptions cost (`stigg_local.PaymentProvider`); without one nothing is
+            ever due.
+        usage_thresholds: Percentages of a limit; crossing one is told to `entitlement.usage_exceeded` listeners and
+            in the event log, the highest crossed alone, once in a usage window. Empty: none.
+        usage_retention_days: How long events and reports are kept one by one before what they come to is all that is
+            kept, which changes no answer; never shorter than what usage windows need. Usage of the time before is
+            refused then, and the keys of events are forgotten with them. Default: 90.
         clock: Another clock, for tests: `stigg_local.testing.ManualClock`.
 
     Raises:
@@ -83,7 +86,12 @@ class Stigg(Getters):
         credit_entitlements_fallback: Mapping[str, Any] | None = None,
         fallback_file: str | os.PathLike[str] | None = None,
         durability: str = "disk",
+        queue_size: int | None = None,
+        queue_wait_seconds: float | None = None,
         memory_limit_bytes: int | None = None,
+        payment_provider: "PaymentProvider | None" = None,
+        usage_thresholds: Sequence[int] = USAGE_THRESHOLDS,
+        usage_retention_days: int | None = None,
         clock: Clock | None = None,
     ) -> None:
         if api_key is not None and not isinstance(api_key, str):
@@ -97,7 +105,10 @@ class Stigg(Getters):
             )
         if offline and catalog is not None:
             raise InvalidInput("offline answers from fallback values alone", hint="leave catalog or offline out")
-        self._durability = _durability(durability)
+        self._report_durability = report_durability_level(durability)
+        self._durability = "disk" if self._report_durability == "queued" else self._report_durability
+        self._queue_size, self._queue_wait_s = check_queue(queue_size, queue_wait_seconds)
+        self._desk = None
         self._clock: Clock = clock or SystemClock()
         self._closed = False
         self._fallbacks = Fallbacks(
@@ -123,6 +134,10 @@ class Stigg(Getters):
                     environment=environment,
                     clock=self._clock,
                     memory_limit_bytes=memory_limit_bytes,
+                    provider=payment_provider,
+                    on_events=self._happened,
+                    usage_thresholds=check_thresholds(usage_thresholds),
+                    usage_retention_days=check_retention(usage_retention_days),
                 )
                 self._memo = self._embedded.replica.memo
                 self._generation = self._embedded.store.generation
@@ -130,6 +145,8 @@ class Stigg(Getters):
             if self._fallback_file is not None:
                 self._fallback_file.close()
             raise
+        if self._embedded is not None and self._report_durability == "queued":
+            flush_on_termination()
         _clients.add(self)
 
     @classmethod
@@ -156,6 +173,7 @@ class Stigg(Getters):
         if self._closed:
             return
         self._closed = True
+        self._desk = None
         self._memo = {}
         self._generation = ()
         if self._fallback_file is not None:
@@ -248,252 +266,7 @@ class Stigg(Getters):
 
     def tick(self) -> dict[str, Any]:
         """Do now what the maintenance tick would do; returns what it did."""
-        return self._authority("tick").store.tick()
-
-    # ------------------------------------------------------------------ writes
-
-    def provision_customer(
-        self,
-        customer_id: str,
-        *,
-        name: str | Unset | None = UNSET,
-        email: str | Unset | None = UNSET,
-        coupon_id: str | Unset | None = UNSET,
-        subscription_params: Mapping[str, Any] | Unset | None = UNSET,
-        metadata: Mapping[str, str] | Unset | None = UNSET,
-        idempotency_key: str | None = None,
-    ) -> "ProvisionCustomerResult":
-        """Make a customer, or patch one that exists, with a first subscription.
-
-        Args:
-            customer_id: 1 to 255 printable characters.
-            name, email, coupon_id, metadata: Absent keeps, None clears; metadata merges.
-            subscription_params: Arguments of `provision_subscription`; None for no subscription at all; absent
-                for what the journey of the first single-subscription product gives.
-            idempotency_key: The same key with the same arguments returns the first result.
-
-        Returns:
-            `.customer`, `.subscription_decision_strategy` and `.subscription` (None where none was made).
-
-        Raises:
-            NotAllowed: The customer is archived (`EntityIsArchivedError`), or a rule refuses the subscription.
-            InvalidInput, NotFound: As `provision_subscription`.
-        """
-        from stigg_local.calls import customer_command
-
-        command = customer_command(
-            customer_id,
-            name=name,
-            email=email,
-            coupon_id=coupon_id,
-            subscription=subscription_params,
-            metadata=metadata,
-        )
-        authority = self._authority("provision_customer").authority
-        result = authority.provision_customer(command, key=idempotency_key)
-        self._entitlements_changed(customer_id)
-        return result
-
-    def provision_subscription(
-        self,
-        customer_id: str,
-        plan_id: str,
-        *,
-        billing_period: str | None = None,
-        resource_id: str | None = None,
-        billable_features: Iterable[Any] = (),
-        addons: Iterable[Any] = (),
-        entitlements: Iterable[Any] = (),
-        billing_country_code: str | None = None,
-        metadata: Mapping[str, str] | None = None,
-        billing_cycle_anchor: str = "UNCHANGED",
-        skip_trial: bool = False,
-        idempotency_key: str | None = None,
-    ) -> "ProvisionSubscriptionResult":
-        """Give a customer a subscription that starts now.
-
-        It ends the running non-trial subscription of the same product and resource. A plan with a default trial
-        is trialed, beside what runs, when the customer never trialed the product.
-
-        Args:
-            customer_id: An existing customer.
-            plan_id: A published plan; its latest version is taken.
-            billing_period: MONTHLY or ANNUALLY; required for paid plans.
-            resource_id: Required for products with several subscriptions, and only for those.
-            billable_features: `[{"feature_id", "quantity"}]`, one for each feature with a per-unit price.
-            addons: `[{"addon_id", "quantity"}]`.
-            entitlements: Values of a custom plan: `[{"feature": {"feature_id", "usage_limit"}}]` or
-                `[{"credit": {"custom_currency_id", "amount", "cadence"}}]`.
-            billing_country_code: ISO 3166-1 alpha-2.
-            metadata: Kept with the subscription.
-            billing_cycle_anchor: UNCHANGED keeps the usage cycle where the plan stays, NOW begins a new one.
-            skip_trial: True to start paid at once.
-            idempotency_key: The same key with the same arguments returns the first result.
-
-        Returns:
-            `.status` ("Success") and `.subscription` (`.id`, `.plan_id`, `.status`, `.addons`, …).
-
-        Raises:
-            NotFound: `CustomerNotFound`, `PlanNotFound` or `AddonNotFound`.
-            NotAllowed: A rule refuses; the code names it, for example `IncompatibleSubscriptionAddon`.
-            InvalidInput: For example `BillingPeriodMissingError`, `InvalidQuantity`, `InvalidArgumentError`.
-        """
-        from stigg_local.core import command as shape
-
-        command = shape.provision_subscription(
-            customer_id,
-            {
-                "plan_id": plan_id,
-                "billing_period": billing_period,
-                "resource_id": resource_id,
-                "billable_features": billable_features,
-                "addons": addons,
-                "entitlements": entitlements,
-                "billing_country_code": billing_country_code,
-                "metadata": metadata,
-                "billing_cycle_anchor": billing_cycle_anchor,
-                "skip_trial": skip_trial,
-            },
-        )
-        authority = self._authority("provision_subscription").authority
-        result = authority.provision_subscription(command, key=idempotency_key)
-        self._entitlements_changed(customer_id)
-        return result
-
-    def grant_promotional_entitlements(
-        self, customer_id: str, entitlements: Iterable[Any], *, idempotency_key: str | None = None
-    ) -> "list[PromotionalResult]":
-        """Give a customer features by hand; one for each feature, a second grant replaces the first.
-
-        Args:
-            customer_id: An existing customer.
-            entitlements: `[{"feature_id": …, "usage_limit" | "value": …, "is_unlimited": …, "enum_values": …,
-                "period": …}]` with the period ONE_WEEK, ONE_MONTH, SIX_MONTH, ONE_YEAR, LIFETIME (default) or
-                CUSTOM with `custom_end_date`; `has_soft_limit`, `reset_period`, `reset_period_configuration` and
-                `is_visible` as in a plan. Without a limit the promotion is unlimited.
-            idempotency_key: The same key with the same arguments returns the first result.
-
-        Raises:
-            NotFound: `CustomerNotFound` or `FeatureNotFound`.
-            InvalidInput, NotAllowed: What is granted does not fit the feature.
-        """
-        from stigg_local.core import command as shape
-
-        customer_id = check_id(customer_id, "customer_id")
-        grants = shape.promotional_grants(entitlements)
-        authority = self._authority("grant_promotional_entitlements").authority
-        made = authority.grant_promotional_entitlements(customer_id, grants, key=idempotency_key)
-        self._entitlements_changed(customer_id)
-        return list(made)
-
-    def grant_credits(
-        self,
-        customer_id: str,
-        currency_id: str,
-        amount: Quantity,
-        *,
-        grant_type: str = "PROMOTIONAL",
-        priority: int = 0,
-        effective_at: Instant | None = None,
-        expire_at: Instant | None = None,
-        cost: Any = None,
-        resource_id: str | None = None,
-        idempotency_key: str | None = None,
-    ) -> "CreditGrantResult":
-        """Add credits to a wallet; a debt is settled from them first.
-
-        Args:
-            customer_id: An existing customer.
-            currency_id: A credit currency of the catalog.
-            amount: Credits, above 0.
-            grant_type: PROMOTIONAL or PAID.
-            priority: 0 is spent first.
-            effective_at, expire_at: Aware datetime or ISO-8601; the expiry is exclusive, None for never.
-            cost: What was paid for it.
-            resource_id: The wallet's resource.
-            idempotency_key: The same key with the same arguments returns the first result.
-
-        Raises:
-            NotFound: `CustomerNotFound`, `CustomerResourceNotFound` or `CustomCurrencyNotFound`.
-            InvalidInput: For example `ExpireAtMustBeLaterThanEffectiveAtError`.
-        """
-        from stigg_local.calls import credits_command
-
-        command = credits_command(
-            customer_id,
-            currency_id,
-            amount,
-            grant_type=grant_type,
-            priority=priority,
-            effective_at=effective_at,
-            expire_at=expire_at,
-            cost=cost,
-            resource_id=resource_id,
-        )
-        result = self._authority("grant_credits").authority.grant_credits(command, key=idempotency_key)
-        self._entitlements_changed(customer_id)
-        return result
-
-    def report_usage(
-        self,
-        customer_id: str,
-        feature_id: str,
-        value: Quantity,
-        *,
-        resource_id: str | None = None,
-        update_behavior: str = "DELTA",
-        created_at: Instant | None = None,
-        dimensions: Mapping[str, Any] | None = None,
-        durability: str | None = None,
-        idempotency_key: str | None = None,
-    ) -> "ReportUsageResult":
-        """Record usage that happened, beyond a limit too; the next read on this host shows it.
-
-        A feature with a credit rate charges the wallet in the same transaction.
-
-        Args:
-            customer_id: An existing customer.
-            feature_id: A metered feature that the customer is entitled to.
-            value: The change of usage or, with SET, the new usage; in reported units.
-            resource_id: The resource whose usage it is.
-            update_behavior: DELTA or SET.
-            created_at: When it happened, if not now; it counts in the window of that time.
-            dimensions: Attributes kept with the measurement: text, numbers or booleans by name.
-            durability: "disk": on return it survives a power cut.
-            idempotency_key: The same key with the same arguments counts once and returns the first result.
-
-        Returns:
-            `.measurement_id`, `.current_usage`, `.usage_period_start`, `.usage_period_end`, `.next_reset_date`,
-            `.durability`. An offline client keeps nothing: an empty `.measurement_id`, and "none".
-
-        Raises:
-            NotFound: `CustomerNotFound`, `CustomerResourceNotFound` or `FeatureNotFound`.
-            NotAllowed: Not entitled (`NoFeatureEntitlementInSubscription`, `NoActiveSubscriptionForCustomer`), not
-                metered, or fluctuating usage below 0 (`UsageMeasurementDiffOutOfRangeError`).
-            InvalidInput: The value is no number that the feature's scale can hold.
-            IdempotencyConflict: The key was used with other arguments.
-            StoreError: The disk failed; with the same `idempotency_key` the call can be repeated safely.
-        """
-        from stigg_local.calls import unreported, usage_command
-
-        self._check_open()
-        command = usage_command(
-            customer_id,
-            feature_id,
-            value,
-            resource_id=resource_id,
-            behavior=update_behavior,
-            created_at=created_at,
-            dimensions=dimensions,
-        )
-        level = self._durability if durability is None else _durability(durability)
-        if self._embedded is None:
-            return unreported()
-        result = self._embedded.authority.report_usage(command, key=idempotency_key, durability=level)
-        if self._listeners.has("usageUpdated"):
-            entitlement = self.get_metered_entitlement(customer_id, feature_id, resource_id)
-            self._listeners.usage_updated(entitlement, result.current_usage)
-        return result
+        return self._authority("tick").tick()
 
     # ------------------------------------------------------------------ listeners
 
@@ -501,8 +274,9 @@ class Stigg(Getters):
         """Call `listener` after every change made through this client.
 
         Args:
-            event: "entitlementsUpdated" (its argument has `.customer_id` and `.entitlements`) or "usageUpdated"
-                (`.entitlement` and `.usage`).
+            event: "entitlementsUpdated" (its argument has `.customer_id` and `.entitlements`), "usageUpdated"
+                (`.entitlement` and `.usage`), or a type of the log of events, like "subscription.created" (an event
+                as `get_events` gives it).
             listener: Called in the writer's thread after the commit; an exception in it is logged once.
 
         Raises:
@@ -517,23 +291,11 @@ class Stigg(Getters):
 
     # ------------------------------------------------------------------ inside
 
-    def _authority(self, call: str) -> Embedded:
-        self._check_open()
-        if self._embedded is None:
-            raise NotAvailableOffline(
-                f"`{call}` is not available offline", hint="open a client with catalog= or data_dir="
-            )
-        return self._embedded
-
     def _offline(self, name: str) -> None:
         """Reported events are not kept; everything else needs an authority."""
         self._check_open()
         if name not in _QUIET_OFFLINE:
             self._authority(name)
-
-    def _entitlements_changed(self, customer_id: str) -> None:
-        if self._listeners.has("entitlementsUpdated"):
-            self._listeners.entitlements_updated(customer_id, self.get_entitlements(customer_id))
 
 
 def _path(value: object, name: str) -> str:
@@ -544,12 +306,6 @@ def _path(value: object, name: str) -> str:
     except (TypeError, UnicodeEncodeError):
         pass
     raise InvalidInput(f"{name} is `{told(value)}`, not a path", hint="pass a str or a pathlib.Path")
-
-
-def _durability(value: object) -> Literal["disk"]:
-    if value not in _DURABILITIES:
-        raise InvalidInput(f"durability is `{told(value)}`", code="InvalidArgumentError", hint='pass "disk"')
-    return "disk"
 
 
 _clients: "weakref.WeakSet[Stigg]" = weakref.WeakSet()

@@ -5,7 +5,7 @@ the temporary directory of a client without `data_dir`.
 """
 
 import os
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 from msgspec import Struct
@@ -21,13 +21,17 @@ from stigg_local.edge.replica import MEMORY_LIMIT_BYTES, Replica
 from stigg_local.errors import InvalidInput, StoreError
 from stigg_local.store.catalog import CatalogReader
 from stigg_local.store.environment import remember_environment, stored_environment
-from stigg_local.store.store import Store
+from stigg_local.store.store import CLOSE_WAIT_S, Store
 
 if TYPE_CHECKING:
     from stigg_local.authority.authority import Authority
+    from stigg_local.core.event import Event
+    from stigg_local.core.payment import PaymentProvider
 
 DEFAULT_ENVIRONMENT = "production"
 MEMORY_LIMIT_BYTES_MIN = 1_000_000
+# Looks of the keeper, of about a second each, before old usage is looked for.
+LOOKS_TO_FOLD = 60
 # Unknown ids that are warned of; an application that makes up ids is told often enough.
 WARNED_MAX = 1000
 
@@ -58,7 +62,20 @@ class Embedded:
         environment: str | None,
         clock: Clock,
         memory_limit_bytes: int | None,
+        provider: "PaymentProvider | None" = None,
+        on_events: "Callable[[Sequence[Event]], None] | None" = None,
+        usage_thresholds: tuple[int, ...] = (),
+        usage_retention_days: int | None = None,
     ) -> None:
+        if provider is not None:
+            from stigg_local.core.payment import check_provider
+
+            check_provider(provider)
+        self._provider = provider
+        self._on_events = on_events
+        self._usage_thresholds = usage_thresholds
+        self._usage_retention_days = usage_retention_days
+        self._looks_to_fold = LOOKS_TO_FOLD
         self._temporary_pid: int | None = None
         if memory_limit_bytes is not None and (
             type(memory_limit_bytes) is not int or memory_limit_bytes < MEMORY_LIMIT_BYTES_MIN
@@ -116,6 +133,9 @@ class Embedded:
             )
             if source is not None and source.is_news(self.store):
                 source.apply(self.store, self.authority)
+            self.store.on_due(self._settle_due)
+            self.store.add_tick(self._forget_holds)
+            self.store.add_tick(self._fold_usage)
         except BaseException:
             self.store.close()
             raise
@@ -126,8 +146,29 @@ class Embedded:
         if self._authority is None:
             from stigg_local.authority.authority import Authority
 
-            self._authority = Authority(self.store, self.catalogs)
+            self._authority = Authority(self.store, self.catalogs, usage_retention_days=self._usage_retention_days)
+            self._authority.runner.usage_thresholds = self._usage_thresholds
+            self._authority.runner.provider = self._provider
+            self._authority.runner.on_events = self._on_events
         return self._authority
+
+    def _settle_due(self, now_ms: int) -> int:
+        return self.authority.maintenance.settle_due(now_ms)
+
+    def _fold_usage(self) -> dict[str, int]:
+        self._looks_to_fold -= 1
+        # The authority is not loaded for this before there may be something to do.
+        return self.authority.retention.look() if self._looks_to_fold <= 0 else {}
+
+    def tick(self) -> dict[str, Any]:
+        """Do now what the leader does about once a second, all of it, and say what it did."""
+        return self.store.tick() | self.authority.retention.do_all()
+
+    def _forget_holds(self) -> dict[str, int]:
+        end = self.store.read(lambda tx: tx.next_hold_end())
+        if end is None or end > self.store.now_ms():
+            return {"ended_holds": 0}
+        return {"ended_holds": self.authority.reservations.forget_ended()}
 
     def after_fork(self) -> None:
         """In a child: a lock that another thread held at the fork is never released."""
@@ -143,10 +184,30 @@ class Embedded:
         self.replica.drop()
 
     def close(self) -> None:
-        """Close the store; a temporary directory is removed by the process that made it."""
-        self.replica.drop()
-        self.store.close()
-        self._remove_temporary()
+        """Store what is queued and close the store; a temporary directory is removed by the process that made it.
+
+        Raises:
+            StoreError: Not everything that was queued could be stored in time.
+        """
+        wait_s = CLOSE_WAIT_S
+        try:
+            if self.store.queue is not None:
+                self.store.queue.flush(wait_s)
+        except StoreError:
+            wait_s = 0.0
+            raise
+        finally:
+            self._close(wait_s)
+
+    def _close(self, wait_s: float) -> None:
+        self.replica.close()
+        self.store.remove_due(self._settle_due)
+        self.store.remove_tick(self._fold_usage)
+        self.store.remove_tick(self._forget_holds)
+        try:
+            self.store.close(wait_s)
+        finally:
+            self._remove_temporary()
 
     def catalog(self) -> Catalog:
         """The compiled catalog, the last good one where the stored one cannot be read."""
@@ -190,7 +251,7 @@ class Embedded:
         return None if error is None else str(error)
 
     def _repair(self, customer_id: str) -> None:
-        self.authority.repair(customer_id)
+        self.authority.runner.repair(customer_id)
 
     def _remove_temporary(self) -> None:
         if self._temporary_pid == os.getpid():

@@ -16,6 +16,7 @@ StiggError                      code, message, hint, retryable
 |  |- StoreBusy                 nobody: retry later
 |  |- StorageFull               operator: make room; reads go on
 |  |- StoreCorrupt              operator: restore or rebuild
+|  |- UsageQueueFull            nobody: retry later; nothing was taken in
 |  `- SchemaTooNew              operator: a newer program wrote this file
 |- FallbackFileError            operator: file, line, key path
 `- ClientClosed                 caller: used after close, or in a process that inherited it
@@ -162,6 +163,13 @@ class StoreCorrupt(StoreError):
     default_code = "StoreCorrupt"
 
 
+class UsageQueueFull(StoreError):
+    """Too many queued reports wait to be stored; this one was not taken in."""
+
+    default_code = "UsageQueueFull"
+    retryable = True
+
+
 class SchemaTooNew(StoreError):
     """A newer version of this package wrote the file; it was not touched."""
 
@@ -192,6 +200,7 @@ TABLE: dict[type[StiggError], tuple[int, int]] = {
     ProtocolError: (500, 1),
     StoreError: (500, 1),
     StoreBusy: (503, 4),
+    UsageQueueFull: (503, 4),
     FallbackFileError: (400, 2),
     ClientClosed: (500, 1),
 }

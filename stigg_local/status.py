@@ -18,7 +18,7 @@ class Status(Struct, frozen=True, kw_only=True, rename="camel"):
         version: `epoch:seq` of the last transaction; None offline.
         age: Seconds since the authority was last heard of: 0 embedded, None offline.
         lag: Changes not yet seen: 0 embedded.
-        outbox_depth: Usage not yet delivered: 0 embedded.
+        outbox_depth: Usage not yet delivered; embedded: queued reports that are not stored yet.
         last_error: The last failure as text; None after a success.
         fallback_file: The followed file, its version and its last error; None without one.
         storage: Where and how the state is kept: path, leader, size of the write-ahead log; None offline.
@@ -67,6 +67,7 @@ def status_of(embedded: Embedded | None, fallback_file: FallbackFile | None, *, 
         environment=embedded.store.environment,
         version=f"{storage.get('epoch', 0)}:{storage.get('seq', 0)}",
         age=0.0,
+        outbox_depth=0 if embedded.store.queue is None else embedded.store.queue.depth,
         last_error=embedded.last_error() or storage.get("last_error") or file_error,
         fallback_file=followed,
         storage=storage,

@@ -20,6 +20,7 @@ from stigg_local.core.catalog import (
     Product,
     ProductSettings,
     Record,
+    VariantSettings,
 )
 
 ATTRIBUTION_KEYS_MAX = 2
@@ -34,6 +35,8 @@ class Identified(Protocol):
 
 
 Item = TypeVar("Item", bound=Identified)
+_Journey = ProductSettings | VariantSettings
+_PLAIN = ProductSettings()
 
 
 def check(draft: Draft) -> None:
@@ -173,35 +176,57 @@ def _check_cycles(
 
 
 def _check_settings(
-    draft: Draft, owner: Record, product_field: str, settings: ProductSettings, plans: Mapping[str, Plan]
+    draft: Draft,
+    owner: Record,
+    product_field: str,
+    settings: _Journey,
+    plans: Mapping[str, Plan],
+    *,
+    base: ProductSettings | None = None,
 ) -> None:
-    """The journey names plans that can play their part."""
+    """The journey names plans that can play their part; a variant's stands over `base`, its product's."""
     product_id: str | None = getattr(owner, product_field) if draft.sound(owner, product_field) else None
-    start = _journey_plan(draft, settings, "subscription_start_plan_id", product_id, plans)
-    match settings.subscription_start_setup:
+    whole = settings.over(base or _PLAIN) if isinstance(settings, VariantSettings) else settings
+    start = _journey_plan(draft, settings, whole, "subscription_start_plan_id", product_id, plans)
+    if settings.subscription_start_setup is not None or settings.subscription_start_plan_id is not None:
+        _check_start(draft, settings, whole, start)
+    end = _journey_plan(draft, settings, whole, "downgrade_plan_id", product_id, plans)
+    is_about_the_end = settings.subscription_end_setup is not None or settings.downgrade_plan_id is not None
+    if is_about_the_end and whole.subscription_end_setup == "DOWNGRADE_TO_FREE":
+        _check_free(draft, settings, whole, "subscription_end", end, "DOWNGRADE_TO_FREE")
+
+
+def _check_start(draft: Draft, settings: _Journey, whole: ProductSettings, start: Plan | None) -> None:
+    match whole.subscription_start_setup:
         case "FREE_PLAN":
-            _check_free(draft, settings, "subscription_start", start, "FREE_PLAN")
+            _check_free(draft, settings, whole, "subscription_start", start, "FREE_PLAN")
         case "TRIAL_PERIOD":
             field, needs = "subscription_start_plan_id", ("subscription_start_setup",)
-            if settings.subscription_start_plan_id is None:
+            if whole.subscription_start_plan_id is None:
                 draft.report(settings, field, "TRIAL_PERIOD names the plan to try", needs=needs)
             elif (
                 start is not None and start.default_trial_config is None and draft.sound(start, "default_trial_config")
             ):
                 message = f"TRIAL_PERIOD needs a plan with a defaultTrialConfig; `{shown(start.id)}` has none"
                 draft.report(settings, field, message, needs=needs)
-    end = _journey_plan(draft, settings, "downgrade_plan_id", product_id, plans)
-    if settings.subscription_end_setup == "DOWNGRADE_TO_FREE":
-        _check_free(draft, settings, "subscription_end", end, "DOWNGRADE_TO_FREE")
 
 
 def _journey_plan(
-    draft: Draft, settings: ProductSettings, field: str, product_id: str | None, plans: Mapping[str, Plan]
+    draft: Draft,
+    settings: _Journey,
+    whole: ProductSettings,
+    field: str,
+    product_id: str | None,
+    plans: Mapping[str, Plan],
 ) -> Plan | None:
     """The plan that a journey names; None, reported, where it cannot be provisioned at all."""
     name: str | None = getattr(settings, field)
-    if name is None or not draft.sound(settings, field):
+    if not draft.sound(settings, field):
         return None
+    if name is None:
+        # Of a variant: what its product names is judged there.
+        inherited: str | None = getattr(whole, field)
+        return None if inherited is None else plans.get(inherited)
     plan = plans.get(name)
     if plan is None:
         draft.unknown(settings, field, name, plans, "a plan", code="PlanNotFound")
@@ -215,10 +240,12 @@ def _journey_plan(
     return plan
 
 
-def _check_free(draft: Draft, settings: ProductSettings, part: str, plan: Plan | None, setup: str) -> None:
+def _check_free(
+    draft: Draft, settings: _Journey, whole: ProductSettings, part: str, plan: Plan | None, setup: str
+) -> None:
     field = "subscription_start_plan_id" if part == "subscription_start" else "downgrade_plan_id"
     needs = (f"{part}_setup",)
-    if getattr(settings, field) is None:
+    if getattr(whole, field) is None:
         draft.report(settings, field, f"{setup} names the free plan", needs=needs)
     elif plan is not None and plan.pricing_type != "FREE" and draft.sound(plan, "pricing_type"):
         message = f"{setup} needs a FREE plan, and `{shown(plan.id)}` is {plan.pricing_type}"
@@ -230,7 +257,9 @@ def _check_experiment(
 ) -> None:
     _check_reference(draft, experiment, "product_id", products, "a product")
     if draft.sound(experiment, "variant_settings"):
-        _check_settings(draft, experiment, "product_id", experiment.variant_settings, plans)
+        product = products.get(experiment.product_id)
+        base = product.settings if product is not None and draft.sound(product, "settings") else None
+        _check_settings(draft, experiment, "product_id", experiment.variant_settings, plans, base=base)
 
 
 # Plans ------------------------------------------------------------------------------------------------------

@@ -9,7 +9,9 @@ from collections.abc import Iterable
 import msgspec
 from msgspec.structs import replace
 
+from stigg_local.authority import metering
 from stigg_local.core.catalog import Feature
+from stigg_local.core.consume_result import RELEASE, RESERVE, SETTLE, stored_reservation
 from stigg_local.core.credit import (
     Burn,
     Grant,
@@ -19,16 +21,19 @@ from stigg_local.core.credit import (
     recurring_grants,
     settle_debt,
     wallet,
+    without_held,
 )
 from stigg_local.core.customer import CustomerSnapshot, SubscriptionSource
 from stigg_local.core.entitlement import CounterKey, counting_windows
-from stigg_local.core.ledger import CONSUMED, GRANTED, TRANSFERRED, UPDATED, LedgerEntry, rebuild
+from stigg_local.core.hold import TTL_S_MAX, Hold
+from stigg_local.core.ledger import CONSUMED, GRANTED, TRANSFERRED, TRANSFERRED_FROM, UPDATED, LedgerEntry, rebuild
 from stigg_local.core.sources import Catalog
 from stigg_local.core.usage import add, fold
 from stigg_local.errors import StoreCorrupt
 from stigg_local.store.tx import Tx
 
 _grant_decoder = msgspec.msgpack.Decoder(Grant)
+_hold_decoder = msgspec.msgpack.Decoder(Hold)
 _entry_decoder = msgspec.msgpack.Decoder(LedgerEntry)
 encode = msgspec.msgpack.Encoder().encode
 
@@ -36,6 +41,11 @@ encode = msgspec.msgpack.Encoder().encode
 def load_grants(tx: Tx, customer_id: str) -> list[Grant]:
     """All stored grants of a customer."""
     return [_grant_decoder.decode(body) for _, body in tx.grants(customer_id)]
+
+
+def load_holds(tx: Tx, customer_id: str) -> list[Hold]:
+    """All stored reservations of a customer."""
+    return [_hold_decoder.decode(body) for body in tx.holds(customer_id)]
 
 
 def put_grant(
@@ -66,19 +76,23 @@ def count(
     value: int,
     created_ms: int,
     is_late: bool,
+    windows: Iterable[tuple[int, int]] | None = None,
 ) -> dict[tuple[int, int], tuple[int, int]]:
     """Add one report to the counter of every interval that its own time falls into.
 
     Args:
         is_late: The caller stamped the report: an interval without a counter may have a history to fold first.
+        windows: Those intervals, where they are known.
 
     Returns:
         (from, to) -> (usage before, usage after), raw.
     """
     moved: dict[tuple[int, int], tuple[int, int]] = {}
-    for from_ms, to_ms in counting_windows(
-        catalog, snapshot, feature, resource_id=resource_id, at_ms=created_ms, now_ms=tx.now_ms
-    ):
+    if windows is None:
+        windows = counting_windows(
+            catalog, snapshot, feature, resource_id=resource_id, at_ms=created_ms, now_ms=tx.now_ms
+        )
+    for from_ms, to_ms in windows:
         before = tx.counter(customer_id, resource_id, feature.id, from_ms, to_ms)
         if before is None:
             before = fold_log(tx, feature, customer_id, resource_id, from_ms, to_ms) if is_late else 0
@@ -118,6 +132,8 @@ def charge(
         resource_id=resource_id,
         currency_id=currency_id,
         at_ms=min(at_ms, tx.now_ms),
+        holds=load_holds(tx, customer_id),
+        held_ms=tx.now_ms,
     )
     empty = overdraft_of(
         currency_id, resource_id, at_ms=tx.now_ms, new_id=f"overdraft:{currency_id}:{resource_id}:{tx.seq}"
@@ -130,7 +146,7 @@ def charge(
         ),
         empty,
     )
-    burned = burn(purse.grants, cost, overdraft=debt)
+    burned = without_held(burn(purse.grants, cost, overdraft=debt), purse.held)
     _put_changed(tx, customer_id, stored, burned, CONSUMED, feature_id=feature_id, measurement_id=measurement_id)
     settle(tx, catalog, snapshot, customer_id)
 
@@ -139,9 +155,9 @@ def settle(tx: Tx, catalog: Catalog, snapshot: CustomerSnapshot, customer_id: st
     """Move every debt of the customer to what could be spent until now; returns the grants as they are then."""
     stored = load_grants(tx, customer_id)
     for debt in [grant for grant in stored if is_debt(grant)]:
-        _put_changed(
-            tx, customer_id, stored, settle_debt(catalog, snapshot, stored, debt, at_ms=tx.now_ms), TRANSFERRED
-        )
+        holds = load_holds(tx, customer_id)
+        settled = settle_debt(catalog, snapshot, stored, debt, at_ms=tx.now_ms, holds=holds)
+        _put_changed(tx, customer_id, stored, settled, TRANSFERRED)
         stored = load_grants(tx, customer_id)
     return stored
 
@@ -164,6 +180,10 @@ def _put_changed(
         if grant.grant_type == "RECURRING" and grant.id not in known:
             put_grant(tx, customer_id, replace(grant, consumed=0), GRANTED, grant.amount)
         amount = -taken.get(grant.id, 0)
+        if kind == TRANSFERRED and grant.grant_type == "OVERDRAFT":
+            paid = known[grant.id].consumed - grant.consumed
+            put_grant(tx, customer_id, grant, TRANSFERRED_FROM if paid else UPDATED, paid)
+            continue
         put_grant(tx, customer_id, grant, kind, amount, feature_id=feature_id, measurement_id=measurement_id)
 
 
@@ -190,26 +210,49 @@ def follow_sources(
     settle(tx, catalog, after, customer_id)
 
 
-def _follow_counters(
-    tx: Tx, catalog: Catalog, customer_id: str, before: CustomerSnapshot, after: CustomerSnapshot
+def follow_meters(
+    tx: Tx, catalog: Catalog, customer_id: str, snapshot: CustomerSnapshot, changed: frozenset[str]
 ) -> None:
-    logs = tx.has_measurements(customer_id)
-    if not logs:
+    """Bring the counters of features in line whose meters the catalog has changed, by what is in the logs."""
+    _follow_counters(tx, catalog, customer_id, snapshot, snapshot, changed)
+
+
+def _follow_counters(
+    tx: Tx,
+    catalog: Catalog,
+    customer_id: str,
+    before: CustomerSnapshot,
+    after: CustomerSnapshot,
+    changed: frozenset[str] = frozenset(),
+) -> None:
+    logs, fed = tx.has_measurements(customer_id), metering.fed(tx, catalog, customer_id)
+    if not logs and not fed:
         return
+    counted: list[CounterKey] = []
     kept: dict[CounterKey, int] = {(row[0], row[1], row[2], row[3]): row[4] for row in tx.counters(customer_id)}
     counters: dict[CounterKey, int] = {}
-    for resource_id, feature_id in logs:
+    for resource_id, feature_id in sorted(logs | fed.keys()):
         feature = catalog.features.get(feature_id)
-        if feature is None:
+        meter = fed.get((resource_id, feature_id))
+        if feature is None or (meter is None and feature.meter is not None):
             continue
         old, new = (_windows(tx, catalog, snapshot, feature, resource_id) for snapshot in (before, after))
         for from_ms, to_ms in new:
             key = resource_id, feature_id, from_ms, to_ms
             # A window that was kept up to now needs no fold; without a row nothing was reported in it.
-            is_kept = (from_ms, to_ms) in old
-            usage = kept.get(key, 0) if is_kept else fold_log(tx, feature, customer_id, resource_id, from_ms, to_ms)
+            is_kept = (from_ms, to_ms) in old and feature_id not in changed
+            if is_kept:
+                usage = kept.get(key, 0)
+            elif meter is None:
+                usage = fold_log(tx, feature, customer_id, resource_id, from_ms, to_ms)
+            else:
+                usage = metering.fold_window(tx, meter, customer_id, key)
+            if meter is not None:
+                counted.append(key)
             if usage or key in kept:
                 counters[key] = usage
+    if fed:
+        metering.keep_only(tx, customer_id, counted)
     if counters != kept:
         grants = tx.grants(customer_id)
         tx.rebuild_numbers(customer_id, [(*key, usage) for key, usage in counters.items()], grants)
@@ -296,13 +339,18 @@ def rebuild_from_logs(tx: Tx, catalog: Catalog, snapshot: CustomerSnapshot, cust
     """
     tx.verify_log(customer_id)
     counters: list[tuple[str, str, int, int, int]] = []
-    measured = tx.has_measurements(customer_id)
-    for resource_id, feature_id in measured:
+    measured, fed = tx.has_measurements(customer_id), metering.fed(tx, catalog, customer_id)
+    tx.delete_all_meters(customer_id)
+    for resource_id, feature_id in sorted(measured | fed.keys()):
         feature = catalog.features.get(feature_id)
-        if feature is None:
+        meter = fed.get((resource_id, feature_id))
+        if feature is None or (meter is None and feature.meter is not None):
             continue
         for from_ms, to_ms in _windows(tx, catalog, snapshot, feature, resource_id):
-            usage = fold_log(tx, feature, customer_id, resource_id, from_ms, to_ms)
+            if meter is None:
+                usage = fold_log(tx, feature, customer_id, resource_id, from_ms, to_ms)
+            else:
+                usage = metering.fold_window(tx, meter, customer_id, (resource_id, feature_id, from_ms, to_ms))
             counters.append((resource_id, feature_id, from_ms, to_ms, usage))
     grants = rebuild(_entry_decoder.decode(row.body) for row in tx.ledger(customer_id))
     bodies = {grant.id: encode(grant) for grant in grants.values()}
@@ -310,9 +358,32 @@ def rebuild_from_logs(tx: Tx, catalog: Catalog, snapshot: CustomerSnapshot, cust
     # nowhere else than here.
     known = {counter[:4]: counter[4] for counter in counters}
     intact_counters, intact_grants = tx.intact_numbers(customer_id)
+    # A set that lost a member may have counted it twice: there the log alone is right.
+    measured |= fed.keys()
+    sets = {pair for pair, item in fed.items() if item.meter.is_set}
     if any(
         known.get(key, value if key[:2] in measured else 0) != value
-        for key, value in ((counter[:4], counter[4]) for counter in intact_counters)
+        for key, value in ((counter[:4], counter[4]) for counter in intact_counters if counter[:2] not in sets)
     ) or any(bodies.get(grant_id) != body for grant_id, body in intact_grants):
         raise StoreCorrupt(f"the log of customer `{customer_id[:80]}` is not whole", hint="restore a copy of the file")
-    tx.rebuild_numbers(customer_id, counters, list(bodies.items()))
+    tx.rebuild_numbers(customer_id, counters, list(bodies.items()), _known_holds(tx, customer_id))
+
+
+def _known_holds(tx: Tx, customer_id: str) -> list[tuple[str, int, bytes]]:
+    """The reservations that count: whose rows are whole, and those that only the stored replies know of.
+
+    Raises:
+        StoreCorrupt: One may count of which both are damaged.
+    """
+    found = {hold_id: (expire_ms, body) for hold_id, expire_ms, body in tx.intact_holds(customer_id)}
+    for hold_id, reply in tx.replies(customer_id, RESERVE, tx.mark_ms - TTL_S_MAX * 1000):
+        if hold_id in found or any(tx.idempotency(operation, hold_id) for operation in (SETTLE, RELEASE)):
+            continue
+        if reply is None:
+            raise StoreCorrupt(
+                f"whether customer `{customer_id[:80]}` holds `{hold_id[:80]}` is not known", hint="restore a backup"
+            )
+        hold = stored_reservation(reply).hold
+        if hold.expire_ms > tx.mark_ms:
+            found[hold_id] = hold.expire_ms, encode(hold)
+    return [(hold_id, expire_ms, body) for hold_id, (expire_ms, body) in sorted(found.items())]

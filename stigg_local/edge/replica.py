@@ -15,6 +15,7 @@ from stigg_local.core.answer import Entitlement, EntitlementsState
 from stigg_local.core.credit import Grant
 from stigg_local.core.customer import CustomerSnapshot
 from stigg_local.core.entitlement import Compiled, CustomerView, answer_request, evaluate, state
+from stigg_local.core.hold import Hold
 from stigg_local.core.ids import is_id
 from stigg_local.core.period import FOREVER_MS
 from stigg_local.core.sources import Catalog
@@ -41,8 +42,9 @@ MEMORY_LIMIT_BYTES = 256 * 1024 * 1024
 
 _snapshot_decoder = msgspec.msgpack.Decoder(CustomerSnapshot)
 _grant_decoder = msgspec.msgpack.Decoder(Grant)
+_hold_decoder = msgspec.msgpack.Decoder(Hold)
 _pack = msgspec.msgpack.Encoder().encode
-_unpack = msgspec.msgpack.Decoder(tuple[bytes, list[tuple[str, str, int, int, int]], list[bytes]]).decode
+_unpack = msgspec.msgpack.Decoder(tuple[bytes, list[tuple[str, str, int, int, int]], list[bytes], list[bytes]]).decode
 
 
 class Replica:
@@ -71,9 +73,17 @@ class Replica:
         self._repair = repair
         self._lock = threading.Lock()
         self._bytes = 0
-        # Snapshot, counters and grants in one block of bytes: as objects they would take twice the memory.
+        # Snapshot and numbers in one block of bytes: as objects they would take twice the memory.
         self._compact: dict[str, bytes] = {}
         self._compact_seen: memoryview | None = None
+        # What a queued report took out of the memo; its size is taken off when somebody holds the lock.
+        self._dropped: list[Held] = []
+        store.memos.append((self.memo, self._dropped))
+
+    def close(self) -> None:
+        """Hold nothing any more."""
+        self.drop()
+        self._store.memos[:] = [known for known in self._store.memos if known[0] is not self.memo]
 
     def after_fork(self) -> None:
         """In a child: a lock that another thread held at the fork is never released."""
@@ -170,7 +180,7 @@ class Replica:
         seen = memoryview(bytes(self._store.generation)).cast("Q")
         self.catalog()
         for customer_id, rows in self._store.load_all():
-            compact[customer_id] = _pack((rows.snapshot, rows.counters, rows.grants))
+            compact[customer_id] = _pack((rows.snapshot, rows.counters, rows.grants, rows.holds))
         with self._lock:
             self._compact, self._compact_seen = compact, seen
         return len(compact)
@@ -180,6 +190,7 @@ class Replica:
         with self._lock:
             if customer_id is None:
                 self.memo.clear()
+                self._dropped.clear()
                 self._compact.clear()
                 self._bytes = 0
             else:
@@ -189,6 +200,14 @@ class Replica:
     def held_bytes(self) -> int:
         """What the memo is estimated to take."""
         return self._bytes
+
+    def held(self, customer_id: str) -> Held:
+        """What answers about the customer come from, queued reports included.
+
+        Raises:
+            StoreError: The rows cannot be read, and nothing is held of the customer.
+        """
+        return self._held(customer_id)
 
     def _held(self, customer_id: str) -> Held:
         held = self.memo.get(customer_id)
@@ -232,25 +251,45 @@ class Replica:
         slot = slot_of(customer_id) if is_id(customer_id) else 0
         # Before anything is read: a change that comes later shows in the slot.
         generation = self._store.generation[slot]
-        rows = self._compact_rows(customer_id, slot)
+        # Before the rows, too: what is stored meanwhile is in both, and is told apart by its number.
+        queue = self._store.queue
+        pending = () if queue is None else queue.pending(customer_id)
+        rows = None if pending else self._compact_rows(customer_id, slot)
         if rows is None and is_id(customer_id):
             rows = self._store.load_customer(customer_id)
         if rows is None:
             held: Held = (slot, generation, {}, {}, None, self.catalog())
         else:
-            held = (slot, generation, {}, {}, _view(rows), self._catalogs.at(rows.catalog_seq))
+            view, catalog = _view(rows), self._catalogs.at(rows.catalog_seq)
+            if pending and view is not None:
+                from stigg_local.edge.overlay import folded
+
+                view = folded(catalog, view, pending, seq=rows.seq, now_ms=self._store.now_ms())
+            held = (slot, generation, {}, {}, view, catalog)
         if self.failures:
             self.failures.pop(customer_id, None)
         # What is no id may be of any size, and is not worth remembering.
         if is_in_flight(generation) or not is_id(customer_id):
             return held
         with self._lock:
-            self._forget(customer_id)
-            self.memo[customer_id] = held
-            self._bytes += HELD_BYTES + ROW_BYTES * _row_count(held[4])
+            while self._dropped:
+                self._bytes -= _held_bytes(self._dropped.pop())
+            queue = self._store.queue
+            if queue is None:
+                self._remember(customer_id, held)
+            else:
+                # A report that is queued from here on takes the customer out of the memo again.
+                with queue.lock:
+                    if queue.pending_locked(customer_id) == pending:
+                        self._remember(customer_id, held)
             if self._bytes > self._limit:
                 self._evict(keep=customer_id)
         return held
+
+    def _remember(self, customer_id: str, held: Held) -> None:
+        self._forget(customer_id)
+        self.memo[customer_id] = held
+        self._bytes += HELD_BYTES + ROW_BYTES * _row_count(held[4])
 
     def _compact_rows(self, customer_id: str, slot: int) -> CustomerRows | None:
         packed = self._compact.get(customer_id)
@@ -261,8 +300,8 @@ class Replica:
             self._compact.pop(customer_id, None)
             return None
         # A publish changes every slot, so the catalog of these rows is the one at hand.
-        snapshot, counters, grants = _unpack(packed)
-        return CustomerRows(0, snapshot, counters, grants, seen, self._catalogs.seq)
+        snapshot, counters, grants, holds = _unpack(packed)
+        return CustomerRows(0, snapshot, counters, grants, seen, self._catalogs.seq, holds)
 
     def _forget(self, customer_id: str) -> None:
         old = self.memo.pop(customer_id, None)
@@ -293,11 +332,12 @@ def _view(rows: CustomerRows) -> CustomerView | None:
     snapshot = _snapshot_decoder.decode(rows.snapshot)
     counters = {row[:4]: row[4] for row in rows.counters}
     grants = tuple([_grant_decoder.decode(body) for body in rows.grants]) if rows.grants else ()
-    return CustomerView(snapshot, counters, grants)
+    holds = tuple([_hold_decoder.decode(body) for body in rows.holds]) if rows.holds else ()
+    return CustomerView(snapshot, counters, grants, holds)
 
 
 def _row_count(view: CustomerView | None) -> int:
-    return 0 if view is None else len(view.counters) + len(view.grants) + len(view.snapshot.sources)
+    return 0 if view is None else len(view.counters) + len(view.grants) + len(view.holds) + len(view.snapshot.sources)
 
 
 def _held_bytes(held: Held) -> int:
