@@ -166,6 +166,7 @@ def _customers(stage: Stage, client: Stigg) -> None:
     rows = [(FREE, free.plan_id, free.status, "what the catalog gives every new customer")]
     for result, what in ((trial, "5 seats"), (paid, "5 seats, 2 x 10,000 more calls"), (custom, "20 seats agreed")):
         made = result.subscription
+        assert made is not None
         end = f", trial until {made.trial_end_date:%Y-%m-%d}" if made.trial_end_date else ""
         rows.append((made.customer_id, made.plan_id, made.status, what + end))
     stage.table(("customer", "plan", "status", "with"), rows)

@@ -16,12 +16,20 @@ from stigg_local.cli.access import check, clock, report, status
 from stigg_local.cli.bench import bench
 from stigg_local.cli.catalog import catalog
 from stigg_local.cli.completion import NAME, VARIABLE, complete, completion
+from stigg_local.cli.consume import consume, release, reservations, reserve, settle
+from stigg_local.cli.customer import customer
 from stigg_local.cli.db import db
 from stigg_local.cli.doctor import doctor
+from stigg_local.cli.events import events
 from stigg_local.cli.explain import explain
+from stigg_local.cli.hints import in_shell_words
 from stigg_local.cli.manual import EXIT_CODES, exits
 from stigg_local.cli.options import Commands, group_data_dir_option, json_option, no_data_dir_option, pass_output
 from stigg_local.cli.output import Output, clean
+from stigg_local.cli.paywall import coupons, paywall, products
+from stigg_local.cli.promotion import promotion
+from stigg_local.cli.subscription import subscription
+from stigg_local.cli.usage import usage
 from stigg_local.errors import InvalidInput, StiggError, exit_code
 
 TRACEBACK_VARIABLE = "STIGG_LOCAL_TRACEBACK"
@@ -86,7 +94,11 @@ def demo(out: Output) -> int:
     return 0 if tour(out) else INTERNAL
 
 
-for command in (bench, catalog, check, clock, completion, db, doctor, explain, report, status):
+for command in (coupons, customer, paywall, products, promotion, subscription):
+    commands.add_command(command)
+for command in (consume, reserve, settle, release, reservations):
+    commands.add_command(command)
+for command in (bench, catalog, check, clock, completion, db, doctor, events, explain, report, status, usage):
     commands.add_command(command)
 
 
@@ -175,7 +187,7 @@ def _run(arguments: list[str], out: Output) -> int:
         out.failure(
             code=error.code,
             message=error.message,
-            hint=error.hint,
+            hint=in_shell_words(error.hint),
             problems=getattr(error, "problems", ()),
             retryable=error.retryable,
         )

@@ -24,6 +24,8 @@ _STYLES = {"good": "green", "bad": "bold red", "dim": "dim", "title": "bold cyan
 
 # What is over sooner shows no bar.
 BAR_AFTER_S = 0.5
+COLUMN_GAP = 3
+FOLDED_WIDTH_MIN = 16
 
 
 class Output:
@@ -59,6 +61,12 @@ class Output:
         if self._console is None:
             for line in _columns([list(header), *cells], indent):
                 sys.stdout.write(line + "\n")
+            return
+        # A column that folds has room for a few words; without it ids would be cut off.
+        ids = [[len(name), *(len(row[place]) for row in cells)] for place, name in enumerate(header)][:-1]
+        if indent + sum(max(widths) + COLUMN_GAP for widths in ids) + FOLDED_WIDTH_MIN > self._console.width:
+            for line in _columns([list(header), *cells], indent):
+                self.line(line)
             return
         from rich import box
         from rich.padding import Padding

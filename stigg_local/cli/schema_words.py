@@ -31,8 +31,20 @@ from stigg_local.core.catalog import (
     TopUpPrice,
     TrialConfig,
     UnitTransformation,
+    VariantSettings,
 )
 from stigg_local.core.fallback import Fallback
+
+_JOURNEY = {
+    "subscription_start_setup": "What a new customer gets: nothing yet, a free plan, or a trial.",
+    "subscription_start_plan_id": "The plan that a new customer starts on.",
+    "subscription_end_setup": "What becomes of a customer whose subscription ended.",
+    "downgrade_plan_id": "The free plan that an ended subscription falls back to.",
+    "subscription_cancellation_time": "When a cancellation takes effect.",
+    "downgrade_time": "When a change to a lower plan takes effect.",
+    "usage_reset_on_plan_change": "Whether usage begins again at 0 when the plan changes.",
+    "proration_at_end_of_billing_period": "Whether parts of a period are settled at its end.",
+}
 
 # Fields that mean the same wherever they stand.
 _EVERYWHERE = {
@@ -149,16 +161,8 @@ _WORDS: dict[type[Struct], dict[str, str]] = {
         "trial_end_behavior": "What becomes of the subscription when the trial is over.",
         "budget": "The trial ends when usage has cost so much.",
     },
-    ProductSettings: {
-        "subscription_start_setup": "What a new customer gets: nothing yet, a free plan, or a trial.",
-        "subscription_start_plan_id": "The plan that a new customer starts on.",
-        "subscription_end_setup": "What becomes of a customer whose subscription ended.",
-        "downgrade_plan_id": "The free plan that an ended subscription falls back to.",
-        "subscription_cancellation_time": "When a cancellation takes effect.",
-        "downgrade_time": "When a change to a lower plan takes effect.",
-        "usage_reset_on_plan_change": "Whether usage begins again at 0 when the plan changes.",
-        "proration_at_end_of_billing_period": "Whether parts of a period are settled at its end.",
-    },
+    ProductSettings: _JOURNEY,
+    VariantSettings: _JOURNEY,
     Product: {
         "multiple_subscriptions": "Whether a customer can have several, one for each resource.",
         "settings": "The customer journey: how subscriptions begin, change and end.",
@@ -193,7 +197,7 @@ _WORDS: dict[type[Struct], dict[str, str]] = {
     Experiment: {
         "name": "The name that people read.",
         "variant_percentage": "Per cent of the new customers who start on the other journey.",
-        "variant_settings": "The other journey.",
+        "variant_settings": "Where the other journey differs from the product's.",
         "control_group_name": "What the group on the usual journey is called.",
         "variant_group_name": "What the group on the other journey is called.",
     },

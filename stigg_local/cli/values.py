@@ -67,6 +67,22 @@ def features(ctx: click.Context, incomplete: str) -> "list[CompletionItem]":
     return _stored(ctx, incomplete, (("features", "feature_id"), ("credit_currencies", "currency_id")))
 
 
+def subscriptions(ctx: click.Context, incomplete: str) -> "list[CompletionItem]":
+    """Ids of subscriptions."""
+    return _stored(ctx, incomplete, (("subscriptions", "subscription_id"),))
+
+
+def plans(ctx: click.Context, incomplete: str) -> "list[CompletionItem]":
+    """Ids of plans."""
+    latest = "(SELECT package_id FROM packages WHERE kind = 'plan' AND is_latest)"
+    return _stored(ctx, incomplete, ((latest, "package_id"),))
+
+
+def products(ctx: click.Context, incomplete: str) -> "list[CompletionItem]":
+    """Ids of products."""
+    return _stored(ctx, incomplete, (("products", "product_id"),))
+
+
 def views(_: click.Context, incomplete: str) -> "list[CompletionItem]":
     """Names of the readable views."""
     from stigg_local.store.views import VIEWS
@@ -114,7 +130,17 @@ def _items(values: Iterable[str]) -> "list[CompletionItem]":
 
 
 # By the name of a parameter, in every command that has one of the name.
-_BY_NAME: dict[str, Values] = {"customer": customers, "feature": features, "file": files}
+_BY_NAME: dict[str, Values] = {
+    "customer": customers,
+    "feature": features,
+    "features": features,
+    "file": files,
+    "paid_by": customers,
+    "plan": plans,
+    "product": products,
+    "subject": subscriptions,
+    "subscription": subscriptions,
+}
 # By what a page of help calls the value.
 _BY_METAVAR: dict[str, Values] = {"DIR": directories, "VIEW": views}
 

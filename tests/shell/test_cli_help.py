@@ -7,6 +7,7 @@ import shlex
 import shutil
 import subprocess
 import sys
+import tomllib
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import NamedTuple
@@ -16,7 +17,7 @@ import pytest
 
 from stigg_local import Stigg
 from stigg_local.cli.main import commands, main
-from stigg_local.testing import ManualClock
+from stigg_local.testing import ManualClock, ScriptedPayments
 
 ROOT = Path(__file__).parents[2]
 CATALOGS = ROOT / "fixtures/catalogs"
@@ -131,6 +132,40 @@ def test_a_default_is_shown(capsys: pytest.CaptureFixture[str]) -> None:
 # Examples -------------------------------------------------------------------------------------------------------
 
 
+def _sell(catalog: Path, stored: Path) -> None:
+    """Subscriptions of every kind that an example speaks of: behind the catalog, waiting, of a resource, unpaid."""
+    dearer = tomllib.loads(catalog.read_text("utf-8"))
+    for plan in dearer["plans"]:
+        if plan["id"] == "plan-revvenu-growth":
+            plan["prices"][0]["amount"] = "109"
+    payments = ScriptedPayments(["ACTION_REQUIRED"])
+    with Stigg(catalog=dearer, data_dir=stored, clock=ManualClock(INSTANT)) as client:
+        for name in ("customer-acme", "customer-globex", "customer-initech"):
+            client.provision_customer(name, subscription_params=None)
+        bought = client.provision_subscription(
+            "customer-acme",
+            "plan-revvenu-growth",
+            billing_period="MONTHLY",
+            billable_features=[{"feature_id": "feature-seats", "quantity": 5}],
+            skip_trial=True,
+        ).subscription
+        client.provision_subscription("customer-acme", "plan-site-pro", billing_period="MONTHLY", resource_id="site-1")
+        client.grant_promotional_entitlements("customer-acme", [{"feature_id": "feature-sso"}])
+        client.catalog.apply(catalog)
+        assert bought is not None
+        client.update_subscription(
+            bought.id, addons=[{"addon_id": "addon-10k-calls"}], schedule_strategy="END_OF_BILLING_PERIOD"
+        )
+    with Stigg(data_dir=stored, clock=ManualClock(INSTANT), payment_provider=payments) as client:
+        client.provision_subscription(
+            "customer-initech",
+            "plan-revvenu-growth",
+            billing_period="MONTHLY",
+            billable_features=[{"feature_id": "feature-seats", "quantity": 1}],
+            skip_trial=True,
+        )
+
+
 @pytest.fixture(scope="module")
 def prepared(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A directory with every file that an example speaks of."""
@@ -139,23 +174,28 @@ def prepared(tmp_path_factory: pytest.TempPathFactory) -> Path:
         shutil.copy(CATALOGS / f"example.{suffix}", where / f"catalog.{suffix}")
         shutil.copy(FALLBACK / f"example.{suffix}", where / f"fallback.{suffix}")
     stored = where / "var/stigg"
-    with Stigg(catalog=where / "catalog.toml", data_dir=stored, clock=ManualClock(INSTANT)) as client:
-        client.provision_customer("customer-acme", subscription_params=None)
-        client.provision_subscription(
-            "customer-acme",
-            "plan-revvenu-growth",
-            billing_period="MONTHLY",
-            billable_features=[{"feature_id": "feature-seats", "quantity": 5}],
-            skip_trial=True,
-        )
+    suffixes = iter(("1a2b3c", "7a8b9c", "4d5e6f"))
+    with pytest.MonkeyPatch.context() as patched:
+        # The pages of help speak of these subscriptions by their ids.
+        patched.setattr("stigg_local.authority.subscriptions.new_short_id", lambda: next(suffixes))
+        _sell(where / "catalog.toml", stored)
+    with Stigg(data_dir=stored, clock=ManualClock(INSTANT)) as client:
         client.report_usage("customer-acme", "feature-seats", 2)
         client.report_usage("customer-acme", "feature-api-calls", 5)
+        client.reserve("customer-acme", "feature-api-calls", amount=40, idempotency_key="job-17")
     for name in ("backups", "var/restored"):
         (where / name).mkdir()
     for name in ("a", "b"):
         shutil.copytree(stored, where / name)
     (where / "customers.ndjson").write_text('{"customer_id": "customer-new", "name": "New"}\n')
     (where / "2025-01.csv").write_text("customer_id,feature_id,value\ncustomer-acme,feature-api-calls,3\n")
+    event = {
+        "customerId": "customer-acme",
+        "eventName": "user_login",
+        "idempotencyKey": "k",
+        "dimensions": {"user_id": "u"},
+    }
+    (where / "events.ndjson").write_text(json.dumps(event) + "\n")
     (where / "budget.toml").write_text('[metered]\np50 = "1s"\n[open]\np50 = "60s"\n')
     return where
 
