@@ -1,5 +1,7 @@
 """An embedded, local-first entitlement engine: `Stigg` answers what a customer may do, in process."""
 
+from typing import TYPE_CHECKING, Any
+
 from stigg_local.client import Stigg
 from stigg_local.core.answer import (
     BooleanEntitlement,
@@ -17,12 +19,19 @@ from stigg_local.core.words import (
     CreditGrantType,
     FeatureType,
     MeterType,
+    PaymentCollection,
     PricingType,
     PromotionalEntitlementPeriod,
     ResetPeriod,
     ResetPeriodConfiguration,
+    ScheduleStrategy,
     SubscriptionBillingCycleAnchor,
+    SubscriptionCancellationAction,
+    SubscriptionCancellationTime,
+    SubscriptionMigrationTime,
+    SubscriptionScheduleStatus,
     SubscriptionStatus,
+    TrialEndBehavior,
     UsageUpdateBehavior,
 )
 from stigg_local.errors import (
@@ -44,7 +53,13 @@ from stigg_local.errors import (
     StoreBusy,
     StoreCorrupt,
     StoreError,
+    UsageQueueFull,
 )
+
+if TYPE_CHECKING:
+    from stigg_local.core.catalog import Coupon
+    from stigg_local.core.page import Page
+    from stigg_local.core.payment import Invoice, PaymentOutcome, PaymentProvider
 
 __version__ = "0.1.0"
 
@@ -56,6 +71,7 @@ __all__ = [
     "CatalogInvalid",
     "ClientClosed",
     "Conflict",
+    "Coupon",
     "CreditEntitlement",
     "CreditGrantType",
     "Entitlement",
@@ -65,6 +81,7 @@ __all__ = [
     "FeatureType",
     "IdempotencyConflict",
     "InvalidInput",
+    "Invoice",
     "MeterType",
     "MeteredEntitlement",
     "NotAllowed",
@@ -72,11 +89,16 @@ __all__ = [
     "NotAvailableOffline",
     "NotFound",
     "NumericEntitlement",
+    "Page",
+    "PaymentCollection",
+    "PaymentOutcome",
+    "PaymentProvider",
     "PricingType",
     "PromotionalEntitlementPeriod",
     "ProtocolError",
     "ResetPeriod",
     "ResetPeriodConfiguration",
+    "ScheduleStrategy",
     "SchemaTooNew",
     "Stigg",
     "StiggError",
@@ -85,7 +107,32 @@ __all__ = [
     "StoreCorrupt",
     "StoreError",
     "SubscriptionBillingCycleAnchor",
+    "SubscriptionCancellationAction",
+    "SubscriptionCancellationTime",
+    "SubscriptionMigrationTime",
+    "SubscriptionScheduleStatus",
     "SubscriptionStatus",
+    "TrialEndBehavior",
     "UNSET",
+    "UsageQueueFull",
     "UsageUpdateBehavior",
 ]
+
+# What only an application with a payment provider, or its annotations, asks for: it costs time to import.
+_LATER = {
+    "Coupon": "catalog",
+    "Invoice": "payment",
+    "Page": "page",
+    "PaymentOutcome": "payment",
+    "PaymentProvider": "payment",
+}
+
+
+def __getattr__(name: str) -> Any:
+    module = _LATER.get(name)
+    if module is None:
+        raise AttributeError(f"module `stigg_local` has no attribute `{name}`")
+    from importlib import import_module
+
+    found = globals()[name] = getattr(import_module(f"stigg_local.core.{module}"), name)
+    return found

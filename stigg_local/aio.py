@@ -15,17 +15,21 @@ if TYPE_CHECKING:
 
 # Calls that answer at once, from memory; they are handed through as they are.
 _PLAIN = frozenset({"add_listener", "remove_listener"})
+# Groups of calls, each a view of its own: `await client.aio.payments.settle(…)`.
+_GROUPS = frozenset({"catalog", "payments"})
 
 
-class AsyncStigg:
-    """A view of a client whose methods are awaited; arguments, results and errors are the client's."""
+class AsyncCalls:
+    """A view of calls that are awaited; arguments, results and errors are those of the calls."""
 
-    def __init__(self, client: "Stigg") -> None:
-        self._client = client
+    def __init__(self, calls: Any) -> None:
+        self._calls = calls
 
     def __getattr__(self, name: str) -> Callable[..., Any]:
-        method = getattr(self._client, name)
-        if name.startswith("_") or not inspect.ismethod(method):
+        if name.startswith("_"):
+            raise AttributeError(f"`aio` has no `{name}`")
+        method = getattr(self._calls, name)
+        if not inspect.ismethod(method):
             raise AttributeError(f"`aio` has no `{name}`")
         if name in _PLAIN:
             return method
@@ -37,7 +41,20 @@ class AsyncStigg:
         return call
 
     def __dir__(self) -> list[str]:
-        return [name for name in dir(self._client) if not name.startswith("_")]
+        return [name for name in dir(self._calls) if not name.startswith("_")]
+
+
+class AsyncStigg(AsyncCalls):
+    """A view of a client whose methods are awaited; arguments, results and errors are the client's."""
+
+    def __init__(self, client: "Stigg") -> None:
+        super().__init__(client)
+        self._client = client
+
+    def __getattr__(self, name: str) -> Any:
+        if name in _GROUPS:
+            return AsyncCalls(getattr(self._client, name))
+        return super().__getattr__(name)
 
     async def __aenter__(self) -> "AsyncStigg":
         self._client.wait_for_initialization()

@@ -134,6 +134,9 @@ def _authoritative(embedded: Embedded, question: Question, answer: Entitlement) 
         except (StoreError, msgspec.MsgspecError) as error:
             return replace(explanation, error=str(error))
 
+    # The reasons are looked up in the file, and what this process has queued of the customer is among them.
+    with suppress(StoreError):
+        embedded.store.settle_queued(question.customer_id)
     return embedded.store.read(look)
 
 
@@ -193,7 +196,7 @@ def _run(authority: Authority, call: str, arguments: Mapping[str, Any]) -> objec
     customer_id = arguments["customer_id"]
     match call:
         case "provision_subscription":
-            return authority.provision_subscription(shape.provision_subscription(customer_id, rest), key=None)
+            return authority.subscriptions.provision(shape.provision_subscription(customer_id, rest), key=None)
         case "provision_customer":
             command = calls.customer_command(
                 customer_id,
@@ -203,10 +206,10 @@ def _run(authority: Authority, call: str, arguments: Mapping[str, Any]) -> objec
                 subscription=rest["subscription_params"],
                 metadata=UNSET,
             )
-            return authority.provision_customer(command, key=None)
+            return authority.customers.provision(command, key=None)
         case "grant_promotional_entitlements":
-            grants = shape.promotional_grants(rest["entitlements"])
-            return authority.grant_promotional_entitlements(customer_id, grants, key=None)
+            grants = shape.promotional_grants(rest["entitlements"], groups={})
+            return authority.promotions.grant(customer_id, grants, key=None)
         case _:
             assert call == "grant_credits", f"`{call}` is no way to yes"
             granted = calls.credits_command(
@@ -220,4 +223,4 @@ def _run(authority: Authority, call: str, arguments: Mapping[str, Any]) -> objec
                 cost=None,
                 resource_id=rest.get("resource_id"),
             )
-            return authority.grant_credits(granted, key=None)
+            return authority.usage.grant_credits(granted, key=None)

@@ -1,16 +1,21 @@
 """What listeners are told, and telling them; an exception in one is logged once and stops nothing."""
 
 from collections.abc import Callable
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from msgspec import Struct
 
 from stigg_local.core.answer import Entitlement
+from stigg_local.core.event import EVENT_TYPES
 from stigg_local.core.ids import told
 from stigg_local.core.nearest import nearest
 from stigg_local.errors import InvalidInput
 
-EVENTS = ("entitlementsUpdated", "usageUpdated")
+if TYPE_CHECKING:
+    from stigg_local.core.event_result import EventResult
+
+CHANGES = ("entitlementsUpdated", "usageUpdated")
+EVENTS = (*CHANGES, *EVENT_TYPES)
 
 Listener = Callable[[Any], object]
 
@@ -72,6 +77,10 @@ class Listeners:
     def usage_updated(self, entitlement: Entitlement, usage: int | float) -> None:
         """Tell of usage that changed."""
         self._tell("usageUpdated", UsageUpdated(entitlement, usage))
+
+    def event(self, event: "EventResult") -> None:
+        """Tell of a change of state."""
+        self._tell(event.type, event)
 
     def _tell(self, event: str, data: object) -> None:
         for listener in self._listeners.get(event, ()):

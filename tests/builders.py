@@ -23,10 +23,10 @@ from stigg_local.core.customer import (
     Source,
     Subscription,
     SubscriptionSource,
-    derive_snapshot,
 )
 from stigg_local.core.entitlement import CustomerView
 from stigg_local.core.period import FOREVER_MS, to_ms
+from stigg_local.core.snapshot import derive_snapshot
 from stigg_local.core.sources import Catalog
 
 NOW_MS = to_ms("2025-01-31T10:00:00Z", name="now")
@@ -134,9 +134,7 @@ def view(*sources: Source, **fields: Any) -> CustomerView:
 
 def derived(record: Customer, compiled: Catalog, as_of_ms: int = NOW_MS) -> CustomerSnapshot:
     """The snapshot of a record."""
-    return derive_snapshot(
-        record, product=compiled.products.get, latest_version=compiled.latest.get, as_of_ms=as_of_ms
-    )
+    return derive_snapshot(record, compiled, as_of_ms=as_of_ms)
 
 
 def grant(id: str = "g-1", amount: int = 100, **fields: Any) -> Grant:

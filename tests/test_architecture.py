@@ -39,7 +39,9 @@ ROOMS = {
 }
 # The client is one room in several modules at the top of the package; any other module there is its own room.
 CLIENT_PARTS = frozenset(
-    "aio calls catalog_calls database doctor embedded explain_calls getters import_commands listeners status".split()
+    "aio calls catalog_calls consume_arguments consume_calls customer_calls database doctor embedded "
+    "event_arguments event_calls explain_calls getters import_commands listeners payment_calls "
+    "product_calls queued_calls reserve_calls status subscription_calls usage_calls writing".split()
 )
 
 # What core may use of the standard library: nothing here reads a file, a clock or a random source.

@@ -164,7 +164,7 @@ def _plans(catalog: Catalog) -> Iterator[Plan]:
 
 
 def _write_customer(authority: Authority, tx: Tx, index: int, asks: Sequence[ProvisionSubscription]) -> None:
-    catalog = authority.catalog(tx)
+    catalog = authority.runner.catalog(tx)
     owner = customer_id(index)
     ask = asks[index % len(asks)]
     made = provision(
@@ -175,13 +175,12 @@ def _write_customer(authority: Authority, tx: Tx, index: int, asks: Sequence[Pro
         # The engine keeps six of these digits, and a subscription's id has to be one customer's alone.
         new_id=lambda: f"{index:06x}0000",
     )
-    tx.put_subscription_owner(made.subscription.id, owner)
-    authority._put_customer(tx, catalog, made.customer, None)
-    snapshot = authority._derive(catalog, made.customer, tx)
+    authority.runner.put_decided(tx, catalog, None, made)
+    snapshot = authority.runner.derive(catalog, made.customer, tx)
     if index % ACTIVE_EACH == 0:
         for metered in _entitled(catalog, ask.plan_id):
             feature = catalog.features[metered]
-            windows = list(
+            windows = tuple(
                 counting_windows(catalog, snapshot, feature, resource_id="", at_ms=tx.now_ms, now_ms=tx.now_ms)
             )
             used = (index % 700) * 1_000_000

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from stigg_local import Stigg
+from stigg_local.authority.events import ReportEvent
 from stigg_local.testing import ManualClock
 
 ROOT = Path(__file__).parents[2]
@@ -62,6 +63,40 @@ CATALOG: dict[str, Any] = {
             "productId": "product-sites",
             "pricingType": "FREE",
             "entitlements": [{"featureId": "feature-sso"}, {"featureId": "feature-calls", "usageLimit": 9}],
+        },
+    ],
+}
+
+# The same with what time does by itself and what raw events feed.
+FULL_CATALOG: dict[str, Any] = CATALOG | {
+    "features": [
+        *CATALOG["features"],
+        {
+            "id": "feature-tokens",
+            "featureType": "Numeric",
+            "meterType": "Incremental",
+            "meter": {"function": "SUM", "field": "tokens"},
+        },
+        {
+            "id": "feature-users",
+            "featureType": "Numeric",
+            "meterType": "Incremental",
+            "meter": {"function": "UNIQUE", "field": "user"},
+        },
+    ],
+    "plans": [
+        *CATALOG["plans"],
+        {
+            "id": "plan-trial",
+            "productId": "product-app",
+            "pricingType": "PAID",
+            "defaultTrialConfig": {"duration": 14, "units": "DAY"},
+            "prices": [{"billingPeriod": "MONTHLY", "amount": 10, "currency": "USD"}],
+            "entitlements": [
+                {"featureId": "feature-calls", "usageLimit": 10},
+                {"featureId": "feature-tokens", "usageLimit": 1000, "resetPeriod": "MONTH"},
+                {"featureId": "feature-users", "usageLimit": 100},
+            ],
         },
     ],
 }
@@ -120,6 +155,29 @@ def fill(client: Stigg) -> Iterator[None]:
     yield
     client.report_usage("customer-3", "feature-calls", 1.5)
     yield
+
+
+def live(client: Stigg) -> None:
+    """What is kept beside customers, counters and grants: needs the full catalog, after `fill`."""
+    client.provision_customer("customer-4", subscription_params={"plan_id": "plan-trial"})
+    client.report_usage("customer-4", "feature-calls", 9)
+    client.reserve("customer-1", "feature-calls", 2, ttl_seconds=86_400, idempotency_key="hold-1")
+    client.reserve("customer-1", None, 3, currency_id="currency-ai", ttl_seconds=86_400, idempotency_key="hold-2")
+    embedded = client._embedded
+    assert embedded is not None
+    events = [
+        ReportEvent(
+            customer_id="customer-4",
+            event_name="asked",
+            idempotency_key=f"event-{number}",
+            dimensions={"tokens": 10 * number, "user": f"user-{number % 3}"},
+        )
+        for number in range(1, 6)
+    ]
+    embedded.authority.events.report(events, durability="disk")
+    embedded.store.write(
+        lambda tx: tx.put_checkout("checkout-1", "customer-4", b"{}"), operation="begin", key="checkout-1"
+    )
 
 
 def ask(client: Stigg) -> Answers:

@@ -18,7 +18,7 @@ from stigg_local.store.exchange import read
 from stigg_local.store.read_only import ReadOnly
 from stigg_local.store.views import VIEWS
 from stigg_local.testing import ManualClock
-from tests.shell.clients import CATALOG, fill, start
+from tests.shell.clients import CATALOG, FULL_CATALOG, fill, live, start
 
 
 class Ran(NamedTuple):
@@ -38,7 +38,7 @@ Run = Callable[..., Ran]
 
 
 def filled_in(data_dir: Path) -> Path:
-    """A directory with something in every table, closed."""
+    """A directory with something in every table of customers, usage and credits, closed."""
     clock = ManualClock("2025-01-31T10:00:00Z")
     with Stigg(catalog=CATALOG, data_dir=data_dir, clock=clock) as client:
         for _ in fill(client):
@@ -46,6 +46,25 @@ def filled_in(data_dir: Path) -> Path:
         client.provision_customer("customer-1", email="one@example.com", metadata={"tier": "a|b"})
         client.report_usage("customer-1", "feature-calls", 1, dimensions={"region": "eu", "share": 0.5})
     return data_dir
+
+
+@pytest.fixture(scope="module")
+def whole_life(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A directory with something in every table and in every view."""
+    data_dir = tmp_path_factory.mktemp("life") / "stigg"
+    clock = ManualClock("2025-01-31T10:00:00Z")
+    with Stigg(catalog=FULL_CATALOG, data_dir=data_dir, clock=clock) as client:
+        for _ in fill(client):
+            clock.advance(seconds=1)
+        live(client)
+    return data_dir
+
+
+@pytest.fixture
+def lived(run: Run, whole_life: Path, monkeypatch: pytest.MonkeyPatch) -> Run:
+    """Run a `db` command on it."""
+    monkeypatch.setenv("STIGG_LOCAL_DATA_DIR", str(whole_life))
+    return run
 
 
 @pytest.fixture(scope="module")
@@ -102,11 +121,64 @@ def test_tables_in_a_live_directory_counts_what_was_written_last(own: Path, run:
     assert count + 1 == {row["name"]: row["rows"] for row in after["tables"]}["measurements"]
 
 
-def test_no_readable_name_is_empty_after_a_full_life(run: Run) -> None:
-    assert [] == [row["name"] for row in json.loads(run("tables", "--json").out)["tables"] if row["rows"] == 0]
+def test_no_readable_name_is_empty_after_a_full_life(lived: Run) -> None:
+    assert [] == [row["name"] for row in json.loads(lived("tables", "--json").out)["tables"] if row["rows"] == 0]
 
 
 # ---------------------------------------------------------------------- views
+
+
+def test_events_show_what_happened_and_when(lived: Run) -> None:
+    rows = lived("query", "SELECT * FROM events WHERE customer_id = 'customer-4' ORDER BY seq, ord", "--ndjson").rows
+    assert ["customer.created", "subscription.created", "trial.started", "entitlement.usage_exceeded"] == [
+        row["type"] for row in rows
+    ][:4]
+    assert {"application"} == {row["actor"] for row in rows}
+    trial = rows[2]
+    assert trial["subscription_id"].startswith("subscription-trial-")
+    assert trial["at"] == rows[0]["at"]
+
+
+def test_reservations_show_what_they_hold(lived: Run) -> None:
+    columns = "hold_id, feature_id, currency_id, amount, credits, is_current"
+    rows = lived("query", f"SELECT {columns} FROM holds ORDER BY hold_id", "--ndjson").rows
+    assert [
+        {
+            "hold_id": "hold-1",
+            "feature_id": "feature-calls",
+            "currency_id": None,
+            "amount": 2,
+            "credits": None,
+            "is_current": 1,
+        },
+        {
+            "hold_id": "hold-2",
+            "feature_id": None,
+            "currency_id": "currency-ai",
+            "amount": 3,
+            "credits": 3,
+            "is_current": 1,
+        },
+    ] == rows
+
+
+def test_usage_of_raw_events_is_usage_like_any_other(lived: Run) -> None:
+    statement = "SELECT feature_id, used FROM usage WHERE customer_id = 'customer-4' ORDER BY feature_id"
+    assert [("feature-calls", 9), ("feature-tokens", 150), ("feature-users", 3)] == [
+        (row["feature_id"], row["used"]) for row in lived("query", statement, "--ndjson").rows
+    ]
+    events = lived(
+        "query", "SELECT event_name, dimensions FROM usage_events ORDER BY seq, created_ms", "--ndjson"
+    ).rows
+    assert 5 == len(events)
+    assert {"asked"} == {row["event_name"] for row in events}
+
+
+def test_boundaries_in_time_are_listed(lived: Run) -> None:
+    rows = lived("query", "SELECT customer_id, due_at, is_due FROM due_boundaries", "--ndjson").rows
+    assert [("customer-4", "2025-02-14", 0)] == [
+        (row["customer_id"], row["due_at"][:10], row["is_due"]) for row in rows
+    ]
 
 
 def test_usage_shows_decimal_values_and_instants(run: Run) -> None:

@@ -1,5 +1,6 @@
 """`doctor` on healthy directories, where it says nothing, and on directories with one planted fault each."""
 
+import gzip
 import hashlib
 import json
 import os
@@ -23,7 +24,7 @@ from stigg_local.errors import InvalidInput
 from stigg_local.store import examine_files
 from stigg_local.store.digest import COUNTER, CUSTOMER, row_digest, row_sum, slot_of, sum_bytes
 from stigg_local.testing import ManualClock
-from tests.shell.clients import CATALOG, NOON, fill, start
+from tests.shell.clients import CATALOG, FULL_CATALOG, NOON, ROOT, fill, live, start
 
 TABLES = (
     "meta",
@@ -41,6 +42,8 @@ TABLES = (
     "idempotency",
     "subscription_owner",
 )
+# Of what the life of a subscription, raw events and reservations leave.
+LIFE_TABLES = ("hold", "usage_event", "meter_value", "usage_threshold", "due", "audit", "audit_root", "checkout")
 
 
 @pytest.fixture(scope="module")
@@ -71,6 +74,22 @@ def originals(tmp_path_factory: pytest.TempPathFactory, clock: ManualClock, cata
     connection.wal_checkpoint(mode=apsw.SQLITE_CHECKPOINT_TRUNCATE)
     connection.close()
     return closed, killed
+
+
+@pytest.fixture(scope="module")
+def whole_life(tmp_path_factory: pytest.TempPathFactory, clock: ManualClock) -> Path:
+    """A directory with something in every table."""
+    directory = tmp_path_factory.mktemp("life") / "stigg"
+    with Stigg(catalog=FULL_CATALOG, data_dir=directory, clock=clock) as client:
+        for _ in fill(client):
+            clock.advance(seconds=1)
+        live(client)
+    return directory
+
+
+@pytest.fixture
+def lived(tmp_path: Path, whole_life: Path) -> Path:
+    return Path(shutil.copytree(whole_life, tmp_path / "life"))
 
 
 @pytest.fixture
@@ -252,6 +271,50 @@ def test_a_flipped_bit_of_a_digest_is_found_in_every_table(healthy: Path, clock:
     connection.execute(f"UPDATE {table} SET digest = zeroblob(8) WHERE ({', '.join(keys)}) = {first}")
     connection.close()
     assert ["RowDamaged"] == codes(doctor(healthy, clock))
+
+
+@pytest.mark.parametrize("table", LIFE_TABLES)
+def test_a_flipped_bit_is_found_in_every_table_of_a_life(lived: Path, clock: ManualClock, table: str) -> None:
+    flip(lived, table)
+    report = doctor(lived, clock)
+    assert ["RowDamaged"] == codes(report)
+    assert report.findings[0].where.startswith(f"{table}: ")
+
+
+@pytest.mark.parametrize("table", ["hold", "usage_event", "meter_member", "audit", "audit_root"])
+def test_a_row_of_a_life_that_is_gone_is_found(lived: Path, clock: ManualClock, table: str) -> None:
+    run_sql(lived, f"DELETE FROM {table}")
+    assert {"SumDiffers"} == set(codes(doctor(lived, clock)))
+
+
+def test_an_event_log_that_lost_one_event_is_found(lived: Path, clock: ManualClock) -> None:
+    run_sql(lived, "DELETE FROM audit WHERE (seq, ord) = (SELECT seq, max(ord) FROM audit GROUP BY seq LIMIT 1)")
+    report = doctor(lived, clock)
+    assert [("SumDiffers", "audit: production")] == [(item.id, item.where) for item in report.findings]
+
+
+def test_a_life_is_healthy(lived: Path, clock: ManualClock) -> None:
+    report = doctor(lived, clock)
+    assert () == report.findings
+    assert all(report.facts["database"]["rows"][table] for table in LIFE_TABLES)
+
+
+def test_a_file_of_the_first_version_is_healthy_before_and_after_it_is_opened(tmp_path: Path) -> None:
+    old = tmp_path / "old"
+    shutil.copytree(ROOT / "fixtures" / "store" / "v1", old)
+    packed = old / "authority.db.gz"
+    (old / "authority.db").write_bytes(gzip.decompress(packed.read_bytes()))
+    packed.unlink()
+    for name in ("authority.db", "authority.mark", "environment"):
+        (old / name).chmod(0o600)
+    old.chmod(0o700)
+    clock = ManualClock(NOON)
+    report = doctor(old, clock)
+    assert ((), 1) == (report.findings, report.facts["database"]["schemaVersion"])
+    with Stigg(data_dir=old, clock=clock) as client:
+        assert 3 == client.get_metered_entitlement("customer-3", "feature-calls").current_usage
+    report = doctor(old, clock)
+    assert ((), 2) == (report.findings, report.facts["database"]["schemaVersion"])
 
 
 def test_a_text_that_is_no_text_any_more_is_found(healthy: Path, clock: ManualClock) -> None:

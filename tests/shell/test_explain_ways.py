@@ -359,7 +359,7 @@ def test_every_way_works_and_is_the_nearest(catalog: Catalog, life: dict[str, An
 
 @pytest.mark.stress
 @pytest.mark.timeout(3000)
-@settings(max_examples=250, deadline=None, phases=(Phase.generate,), suppress_health_check=list(HealthCheck))
+@settings(max_examples=150, deadline=None, phases=(Phase.generate,), suppress_health_check=list(HealthCheck))
 @given(catalogs(), LIVES, st.integers(1, 40))
 def test_every_way_works_and_none_is_missing(catalog: Catalog, life: dict[str, Any], requested: int) -> None:
     """The same for every way, and brute force finds no yes of a kind that is not listed."""

@@ -135,7 +135,7 @@ def test_client_and_model_agree_after_every_step(life: list[Step], requested: fl
 
 
 @pytest.mark.stress
-@settings(max_examples=1000, deadline=None, phases=(Phase.generate,), suppress_health_check=list(HealthCheck))
+@settings(max_examples=600, deadline=None, phases=(Phase.generate,), suppress_health_check=list(HealthCheck))
 @given(LIVES, REQUESTED)
 @pytest.mark.timeout(1200)
 def test_client_and_model_agree_through_many_lives(life: list[Step], requested: float) -> None:

@@ -40,6 +40,8 @@ def usage(client: Stigg) -> int | float:
 # ---------------------------------------------------------------------- kills
 
 REPORTING = """
+# Loaded before the first report, so that a kill meets reports and not imports.
+import stigg_local.authority.authority
 client = Stigg(data_dir=args[0])
 for number in range(10**9):
     key = f"{args[1]}-{number}"
