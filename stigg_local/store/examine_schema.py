@@ -22,6 +22,7 @@ else:
 
 INTEGRITY_LINES_MAX = 5
 PAGE_BYTES = 4096
+_PAGE_HEAD_BYTES, _INTERIOR = 8, (b"\x02", b"\x05")
 
 _HEAD = struct.Struct(">16sH6B12I20sII")
 assert _HEAD.size == 100
@@ -214,6 +215,7 @@ class Schema:
                     self._header_differs(f"the {name} is {told(values[index])} instead of {told(allowed[0])}")
         if len(whole) < _HEAD.size:
             return
+        self._examine_roots(copy)
         values = _HEAD.unpack(whole)
         if values[_CHANGES] != values[_VALID_FOR]:
             self._header_differs(f"it counts {values[_CHANGES]} changes in one place, {values[_VALID_FOR]} in another")
@@ -221,6 +223,17 @@ class Schema:
             self._header_differs(f"the library's version is {values[_LIBRARY]}")
         if size != values[_PAGES] * PAGE_BYTES and values[_CHANGES] == values[_VALID_FOR]:
             self._header_differs(f"it has {size:,} bytes, its {values[_PAGES]:,} pages are {PAGE_BYTES} bytes each")
+
+    def _examine_roots(self, copy: str) -> None:
+        """What SQLite's own check takes for an empty table: a root that says it leads on, and leads nowhere."""
+        roots = self._connection.execute("SELECT name, rootpage FROM sqlite_schema WHERE rootpage > 1").fetchall()
+        with open(copy, "rb") as file:
+            for name, root in roots:
+                file.seek((int(str(root)) - 1) * PAGE_BYTES)
+                head = file.read(_PAGE_HEAD_BYTES)
+                if head[:1] in _INTERIOR and head[3:5] == b"\0\0":
+                    what = f"the first page of `{told(name)}` leads to no other, although it says so"
+                    self._add("DatabaseDamaged", "error", what, self._restore)
 
     def _header_differs(self, what: str) -> None:
         self._add("HeaderDamaged", "error", f"the database's header is damaged: {what}", self._restore)

@@ -13,6 +13,7 @@ from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from time import sleep
+from typing import Any
 
 import apsw
 import click
@@ -83,10 +84,24 @@ def killed(tmp_path: Path, originals: tuple[Path, Path]) -> Path:
 # Flipped bits. ----------------------------------------------------------------------------------------------
 
 
+_RECORD = "_sqlite_migrations"
+
+
+def recorded(path: Path) -> list[Any]:
+    """What the table of migrations says: how a cell spells the NULL in the place of its row's number means nothing."""
+    connection = apsw.Connection(os.fspath(path), flags=apsw.SQLITE_OPEN_READONLY)
+    try:
+        return connection.execute(f"SELECT * FROM {_RECORD}").fetchall()
+    except (apsw.Error, UnicodeDecodeError):
+        return []
+    finally:
+        connection.close()
+
+
 def flip_in_turn(directory: Path, clock: ManualClock, count: int, seed: int) -> list[tuple[str, int, int]]:
     """Flip bits of bytes that count, of each table and index in turn; returns those that were not found."""
     path = directory / "authority.db"
-    whole, used = path.read_bytes(), used_bytes(path)
+    whole, used, before = path.read_bytes(), used_bytes(path), recorded(path)
     chance = random.Random(seed)
     names = sorted(used)
     missed = []
@@ -96,7 +111,7 @@ def flip_in_turn(directory: Path, clock: ManualClock, count: int, seed: int) -> 
         damaged = bytearray(whole)
         damaged[at] ^= 1 << bit
         path.write_bytes(damaged)
-        if not doctor(directory, clock).findings:
+        if not doctor(directory, clock).findings and not (name == _RECORD and recorded(path) == before):
             missed.append((name, at, bit))
     path.write_bytes(whole)
     return missed

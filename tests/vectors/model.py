@@ -150,7 +150,9 @@ class CoreLevel:
                 continue
             record = self._latest(held.record) if migrate == "all" else held.record
             sources = self._derive(record).sources
-            if record != held.record or sources != held.snapshot.sources:
+            # What has ended meanwhile changes nothing that anybody may do.
+            alive = tuple(source for source in held.snapshot.sources if source.end_ms > self._now_ms)
+            if record != held.record or sources != alive:
                 self._put(held, record, {})
 
     def _latest(self, record: Customer) -> Customer:
