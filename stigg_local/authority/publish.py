@@ -12,10 +12,12 @@ from msgspec.structs import replace
 from stigg_local.authority.authority import Authority
 from stigg_local.authority.catalog_diff import Change, Publish, plan_publish
 from stigg_local.authority.catalog_file import LoadedCatalog
+from stigg_local.authority.run import Runner
 from stigg_local.clock import new_id
 from stigg_local.core.catalog import CatalogFile
 from stigg_local.core.change import entitled_to_latest
 from stigg_local.core.customer import Customer
+from stigg_local.core.event import CATALOG_KINDS, CREATED, DELETED, UPDATED, Event
 from stigg_local.core.place import is_over
 from stigg_local.core.sources import Catalog
 from stigg_local.errors import CatalogInvalid, InvalidInput
@@ -87,9 +89,13 @@ def apply(
         while runner.settle_due(tx, runner.catalog(tx), now_ms=min(tx.now_ms, tx.mark_ms), limit=DUE_PAGE):
             continue
         before = {item.id: item.meter for item in runner.catalog(tx).features.values()}
+        known = {row[:2] for row in tx.catalog_items()}
         for kind, item_id, version, record in publish.puts:
             tx.put_catalog_item(kind, item_id, version, _encode(record).decode())
+            _tell(runner, tx, kind, UPDATED if (kind, item_id) in known else CREATED, item_id, version)
         gone = set(publish.removed)
+        for kind, item_id in publish.removed:
+            _tell(runner, tx, kind, DELETED, item_id, None)
         for kind, item_id, version, _ in tx.catalog_items():
             if (kind, item_id) in gone:
                 tx.delete_catalog_item(kind, item_id, version)
@@ -110,6 +116,15 @@ def apply(
         return Applied(changes=tuple(publish.changes), migrated=moved)
 
     return authority.runner.write(work, operation="applyCatalog", key=new_id())
+
+
+def _tell(runner: Runner, tx: Tx, kind: str, what: str, item_id: str, version: int | None) -> None:
+    """The event of one published thing, of the kinds that the field has events for."""
+    if kind not in CATALOG_KINDS:
+        return
+    data = {"id": item_id} if version is None else {"id": item_id, "version": str(version)}
+    feature_id = item_id if kind == "feature" else None
+    runner.tell(tx, Event(type=f"{kind}.{what}", customer_id="", at_ms=tx.now_ms, feature_id=feature_id, data=data))
 
 
 def _plan(tx: Tx, loaded: LoadedCatalog) -> Publish:

@@ -193,4 +193,4 @@ def _row(event: "EventResult") -> tuple[str, ...]:
     about = ", ".join(text for text in (event.subscription_id, event.feature_id) if text)
     moment = event.timestamp
     when = "" if moment is None else f"{moment:%Y-%m-%d %H:%M:%S}.{moment.microsecond // 1000:03d}Z"
-    return event.id or "", when, event.type, event.customer_id, about, event.actor, records.mapping(event.data)
+    return event.id or "", when, event.type, event.customer_id or "", about, event.actor, records.mapping(event.data)

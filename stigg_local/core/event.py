@@ -27,6 +27,9 @@ PROMOTION_REVOKED = "promotional_entitlement.revoked"
 PROMOTION_EXPIRED = "promotional_entitlement.expired"
 USAGE_EXCEEDED = "entitlement.usage_exceeded"
 
+# What is published has events of its own, of no customer.
+CATALOG_KINDS = ("feature", "product", "plan", "addon", "coupon")
+CREATED, UPDATED, DELETED = "created", "updated", "deleted"
 
 EVENT_TYPES = (
     CUSTOMER_CREATED,
@@ -45,6 +48,7 @@ EVENT_TYPES = (
     PROMOTION_REVOKED,
     PROMOTION_EXPIRED,
     USAGE_EXCEEDED,
+    *(f"{kind}.{what}" for kind in CATALOG_KINDS for what in (CREATED, UPDATED, DELETED)),
 )
 
 
@@ -53,11 +57,12 @@ class Event(Struct, frozen=True, kw_only=True, rename="camel", omit_defaults=Tru
 
     Attributes:
         type: The webhook's name, for example `subscription.created`.
-        customer_id: Whose state changed.
+        customer_id: Whose state changed; empty where it is the catalog's.
         at_ms: When it changed: the boundary's own instant where time changed it.
         actor: `system` for what time did; None for whoever sent the command.
         subscription_id, feature_id: What it is about, where it is about one.
-        data: What else tells the change, as text: `reason`, `planId`, `executeMs`, `credit` and the like.
+        data: What else tells the change, as text: `reason`, `planId`, `executeMs`, `credit` and the like; of what is
+            published its `id` and `version`.
     """
 
     type: str

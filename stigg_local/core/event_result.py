@@ -17,17 +17,18 @@ class EventResult(Result, frozen=True, kw_only=True):
         type: The webhook's name, for example `subscription.created`.
         timestamp: When it changed; the boundary's own instant where time changed it.
         actor: `application`, or `system` for what time did.
-        customer_id, subscription_id, feature_id: What it is about.
+        customer_id, subscription_id, feature_id: What it is about; no customer where it is the catalog.
         data: What else tells the change, as text.
     """
 
+    _nulls: ClassVar[tuple[str, ...]] = ("customer_id",)
     _dates: ClassVar[dict[str, str]] = {"at_ms": "timestamp"}
 
     id: str | None
     type: str
     at_ms: int
     actor: str
-    customer_id: str
+    customer_id: str | None
     subscription_id: str | None
     feature_id: str | None
     data: Mapping[str, str]
@@ -49,7 +50,7 @@ def event_result(event: Event, *, actor: str) -> EventResult:
         type=event.type,
         at_ms=event.at_ms,
         actor=event.actor or actor,
-        customer_id=event.customer_id,
+        customer_id=event.customer_id or None,
         subscription_id=event.subscription_id,
         feature_id=event.feature_id,
         data=event.data,

@@ -460,7 +460,8 @@ def test_the_newest_events_are_listed_or_all_page_by_page(run: Run) -> None:
     assert made == run("events list --type subscription.created --json").json["items"]
     of_acme = run("events list --customer acme --json").json["items"]
     assert [event for event in every if event["customerId"] == "acme"] == of_acme
-    assert len(every) + 1 == len(run("events list").out.splitlines())
+    assert 20 + 1 == len(run("events list").out.splitlines()) < len(every) + 1
+    assert len(every) + 1 == len(run("events list --limit 1000").out.splitlines())
 
 
 @pytest.mark.parametrize("line", ["events --follow", "events follow", "events --plain --follow"])

@@ -2,6 +2,7 @@
 
 import threading
 from collections import Counter
+from copy import deepcopy
 from pathlib import Path
 from typing import Any
 
@@ -203,9 +204,9 @@ def test_a_listener_that_raises_stops_nothing() -> None:
 
 def test_pages_go_on_from_where_they_ended() -> None:
     with Shop(provider=None) as shop:
+        found, cursor, pages = [], shop.client.get_events(limit=1000).next, 0
         for number in range(25):
             shop.customer(f"customer-{number}")
-        found, cursor, pages = [], None, 0
         while page := list(got := shop.client.get_events(cursor=cursor, limit=10)):
             found += page
             cursor, pages = got.next, pages + 1
@@ -216,6 +217,34 @@ def test_pages_go_on_from_where_they_ended() -> None:
         for wrong in ("x", "1", "1.x", "-1.0"):
             with pytest.raises(InvalidInput):
                 shop.client.get_events(cursor=wrong)
+
+
+def test_publishing_tells_what_of_the_catalog_changed() -> None:
+    with Shop(provider=None) as shop:
+        told = Counter(event.type for event in shop.client.get_events(limit=1000))
+        shown = shop.client.catalog.show()
+        assert {f"{kind}.created": len(shown[f"{kind}s"]) for kind in ("feature", "product", "plan")} == {
+            kind: number for kind, number in told.items() if kind.partition(".")[0] in ("feature", "product", "plan")
+        }
+        cursor = shop.client.get_events(limit=1000).next
+        assert () == shop.client.catalog.apply(SHOP).changes
+        assert [] == list(shop.client.get_events(cursor=cursor))
+
+        other = deepcopy(SHOP)
+        other["plans"][0]["displayName"] = "Another name"
+        other["features"].append({"id": "feature-new", "featureType": "Boolean"})
+        heard: list[str] = []
+        shop.client.add_listener("plan.updated", lambda event: heard.append(event.data["id"]))
+        shop.client.catalog.apply(other)
+        (new, plan) = shop.client.get_events(cursor=cursor)
+        assert ("feature.created", "feature-new", None) == (new.type, new.feature_id, new.customer_id)
+        assert ("plan.updated", {"id": other["plans"][0]["id"], "version": "2"}) == (plan.type, plan.data)
+        assert {"customerId": None, "actor": "application"}.items() <= plan.to_dict().items()
+        assert [plan.data["id"]] == heard
+
+        shop.client.catalog.apply(SHOP)
+        types = [event.type for event in shop.client.get_events(cursor=plan.id)]
+        assert ["plan.updated", "feature.deleted"] == types
 
 
 def test_waiting_goes_on_past_what_is_not_asked_for(tmp_path: Path) -> None:
@@ -248,7 +277,8 @@ def test_events_of_another_process_end_the_wait(tmp_path: Path) -> None:
         assert writer.stdin is not None
         assert "ready\n" == writer.stdout.readline()
         got: list[Any] = []
-        waiting = threading.Thread(target=lambda: got.append(client.get_events(wait_seconds=30)))
+        cursor = client.get_events(limit=1000).next
+        waiting = threading.Thread(target=lambda: got.append(client.get_events(cursor=cursor, wait_seconds=30)))
         waiting.start()
         writer.communicate("go\n", timeout=60)
         waiting.join(30)
