@@ -11,7 +11,6 @@ import statistics
 import subprocess
 import sys
 import tempfile
-import threading
 import time
 from pathlib import Path
 from typing import Any
@@ -19,7 +18,7 @@ from typing import Any
 from apsw import SQLITE_CHECKPOINT_RESTART
 
 from benchmarks.data import METERED, PLANS, catalog, customer_id
-from benchmarks.harness import Parameters, Report, answers_hash, main
+from benchmarks.harness import Parameters, Report, answers_hash, main, together
 from stigg_local import Stigg
 from stigg_local.bench.timing import clean_environment, percentiles
 from stigg_local.store.connection import connect, create_file, use_wal
@@ -139,26 +138,17 @@ def _threads(report: Report, client: Stigg, raw: Raw) -> int:
 
 def _report_from(client: Stigg, threads: int, count: int) -> tuple[list[float], float]:
     taken: list[float] = []
-    barrier = threading.Barrier(threads + 1)
     each = max(1, count // threads)
 
     def work(place: int) -> None:
         own = []
-        barrier.wait()
         for index in range(each):
             start = time.perf_counter()
             client.report_usage(customer_id((place + index) % CUSTOMERS), METERED[0], 1)
             own.append(time.perf_counter() - start)
         taken.extend(own)
 
-    workers = [threading.Thread(target=work, args=(place,)) for place in range(threads)]
-    for worker in workers:
-        worker.start()
-    barrier.wait()
-    start = time.perf_counter()
-    for worker in workers:
-        worker.join()
-    return taken, time.perf_counter() - start
+    return taken, together(threads, work)
 
 
 def _processes(report: Report, directory: Path, raw: Raw) -> int:

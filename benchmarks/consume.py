@@ -8,14 +8,13 @@ one sync as well, and at `os` a small part of the raw rate. A refusal writes not
 import shutil
 import statistics
 import tempfile
-import threading
 import time
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 from benchmarks.data import CURRENCY, METERED, RATED
-from benchmarks.harness import Parameters, Report, answers_hash, main
+from benchmarks.harness import Parameters, Report, answers_hash, main, together
 from stigg_local import Stigg
 from stigg_local.bench.timing import percentiles
 from stigg_local.store.connection import connect, create_file, use_wal
@@ -163,22 +162,13 @@ def _threads(report: Report, client: Stigg, raw: Raw, level: str, customers: lis
 
 
 def _consume_from(client: Stigg, threads: int, count: int, customers: list[str], level: str) -> tuple[int, float]:
-    barrier = threading.Barrier(threads + 1)
     each = max(1, count // threads)
 
     def work(place: int) -> None:
-        barrier.wait()
         for index in range(each):
             client.consume(customers[(place + index) % len(customers)], METERED[0], durability=level)
 
-    workers = [threading.Thread(target=work, args=(place,)) for place in range(threads)]
-    for worker in workers:
-        worker.start()
-    barrier.wait()
-    start = time.perf_counter()
-    for worker in workers:
-        worker.join()
-    return each * threads, time.perf_counter() - start
+    return each * threads, together(threads, work)
 
 
 if __name__ == "__main__":

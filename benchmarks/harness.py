@@ -9,6 +9,8 @@ import gc
 import json
 import subprocess
 import sys
+import threading
+import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -17,7 +19,7 @@ from typing import Any, NamedTuple
 from stigg_local.bench.answers import answers_hash
 from stigg_local.bench.timing import clean_environment
 
-__all__ = ["FULL", "SMOKE", "Figure", "Parameters", "Report", "answers_hash", "fresh", "main"]
+__all__ = ["FULL", "SMOKE", "Figure", "Parameters", "Report", "answers_hash", "fresh", "main", "together"]
 
 
 @dataclass(frozen=True)
@@ -122,6 +124,24 @@ def fresh(module: str, *arguments: str) -> dict[str, Any]:
         raise RuntimeError(f"benchmarks.{module} {arguments} failed:\n{done.stderr}")
     found: dict[str, Any] = json.loads(done.stdout)
     return found
+
+
+def together(threads: int, work: Callable[[int], object]) -> float:
+    """How many seconds so many threads take that begin at once; each is told its place among them."""
+    barrier = threading.Barrier(threads + 1)
+
+    def run(place: int) -> None:
+        barrier.wait()
+        work(place)
+
+    workers = [threading.Thread(target=run, args=(place,)) for place in range(threads)]
+    for worker in workers:
+        worker.start()
+    barrier.wait()
+    start = time.perf_counter()
+    for worker in workers:
+        worker.join()
+    return time.perf_counter() - start
 
 
 def main(run: Callable[[Parameters], Report], child: Callable[[list[str]], Any] | None = None) -> None:

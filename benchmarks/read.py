@@ -6,7 +6,6 @@ dictionary lookup is 15 ns. A miss is one statement over three tables, their dig
 
 import random
 import statistics
-import threading
 import time
 from collections.abc import Callable, Sequence
 from typing import Any
@@ -22,7 +21,7 @@ from benchmarks.data import (
     customer_id,
     populated,
 )
-from benchmarks.harness import Parameters, Report, answers_hash, main
+from benchmarks.harness import Parameters, Report, answers_hash, main, together
 from stigg_local import Stigg
 from stigg_local.bench.timing import SEED, measure, net, spread
 
@@ -200,30 +199,20 @@ def _threads(report: Report, client: Stigg, rng: random.Random) -> None:
         ("boolean", client.get_boolean_entitlement, BOOLEANS, 0.7),
     ):
         loop = _one(call, rng.choices(ids, k=calls))
-        alone, together = [], []
+        alone, threaded = [], []
         for _ in range(max(1, report.parameters.rounds // 3)):
             alone.append(_wall(loop, 1, THREADS))
-            together.append(_wall(loop, THREADS, 1))
-        ratio = statistics.median(alone) / statistics.median(together)
+            threaded.append(_wall(loop, THREADS, 1))
+        ratio = statistics.median(alone) / statistics.median(threaded)
         report.add(f"4 threads against 1, {name}", ratio, "x", at_least=target)
 
 
 def _wall(loop: Callable[[], None], threads: int, times: int) -> float:
-    barrier = threading.Barrier(threads + 1)
-
-    def work() -> None:
-        barrier.wait()
+    def work(_: int) -> None:
         for _ in range(times):
             loop()
 
-    workers = [threading.Thread(target=work) for _ in range(threads)]
-    for worker in workers:
-        worker.start()
-    barrier.wait()
-    start = time.perf_counter()
-    for worker in workers:
-        worker.join()
-    return time.perf_counter() - start
+    return together(threads, work)
 
 
 # ---------------------------------------------------------------------- many customers

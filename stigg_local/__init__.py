@@ -13,27 +13,7 @@ from stigg_local.core.answer import (
     NumericEntitlement,
 )
 from stigg_local.core.ids import UNSET
-from stigg_local.core.words import (
-    AccessDeniedReason,
-    BillingPeriod,
-    CreditGrantType,
-    FeatureType,
-    MeterType,
-    PaymentCollection,
-    PricingType,
-    PromotionalEntitlementPeriod,
-    ResetPeriod,
-    ResetPeriodConfiguration,
-    ScheduleStrategy,
-    SubscriptionBillingCycleAnchor,
-    SubscriptionCancellationAction,
-    SubscriptionCancellationTime,
-    SubscriptionMigrationTime,
-    SubscriptionScheduleStatus,
-    SubscriptionStatus,
-    TrialEndBehavior,
-    UsageUpdateBehavior,
-)
+from stigg_local.core.reason import AccessDeniedReason
 from stigg_local.errors import (
     AuthorityUnavailable,
     CatalogInvalid,
@@ -60,6 +40,26 @@ if TYPE_CHECKING:
     from stigg_local.core.catalog import Coupon
     from stigg_local.core.page import Page
     from stigg_local.core.payment import Invoice, PaymentOutcome, PaymentProvider
+    from stigg_local.core.words import (
+        BillingPeriod,
+        CreditGrantType,
+        FeatureType,
+        MeterType,
+        PaymentCollection,
+        PricingType,
+        PromotionalEntitlementPeriod,
+        ResetPeriod,
+        ResetPeriodConfiguration,
+        ScheduleStrategy,
+        SubscriptionBillingCycleAnchor,
+        SubscriptionCancellationAction,
+        SubscriptionCancellationTime,
+        SubscriptionMigrationTime,
+        SubscriptionScheduleStatus,
+        SubscriptionStatus,
+        TrialEndBehavior,
+        UsageUpdateBehavior,
+    )
 
 __version__ = "0.1.0"
 
@@ -118,7 +118,8 @@ __all__ = [
     "UsageUpdateBehavior",
 ]
 
-# What only an application with a payment provider, or its annotations, asks for: it costs time to import.
+# What no check of an entitlement needs, nor opening a client, costs time and memory to import: it is imported when it
+# is asked for. What is not named here is in `core.words`.
 _LATER = {
     "Coupon": "catalog",
     "Invoice": "payment",
@@ -129,10 +130,14 @@ _LATER = {
 
 
 def __getattr__(name: str) -> Any:
-    module = _LATER.get(name)
-    if module is None:
+    if name not in __all__:
         raise AttributeError(f"module `stigg_local` has no attribute `{name}`")
     from importlib import import_module
 
-    found = globals()[name] = getattr(import_module(f"stigg_local.core.{module}"), name)
+    module = import_module(f"stigg_local.core.{_LATER.get(name, 'words')}")
+    found = globals()[name] = getattr(module, name)
     return found
+
+
+def __dir__() -> list[str]:
+    return sorted({*globals(), *__all__})

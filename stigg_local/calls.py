@@ -3,12 +3,13 @@
 from collections.abc import Mapping
 from typing import Any
 
-from stigg_local.authority.customers import PatchCustomer, ProvisionCustomer
 from stigg_local.authority.usage import GrantCredits, ReportUsage
 from stigg_local.core import command as shape
 from stigg_local.core.command import check_text
+from stigg_local.core.customer_change import PatchCustomer, ProvisionCustomer
 from stigg_local.core.event import EVENT_TYPES
-from stigg_local.core.ids import UNSET, Unset, check_id, is_text, plain, told
+from stigg_local.core.ids import UNSET, Unset, check_id, is_text, optional_id, plain, told
+from stigg_local.core.meter import Dimension
 from stigg_local.core.nearest import nearest
 from stigg_local.core.period import to_ms
 from stigg_local.core.quantity import check_range, to_decimal
@@ -20,7 +21,7 @@ PRIORITY_MAX = 1_000_000
 IMPORT_MAX = 1_000
 PAGE_MAX = 1_000
 WAIT_S_MAX = 3_600
-_CUSTOMER_FIELDS = ("customer_id", "name", "email", "coupon_id", "metadata")
+CUSTOMER_FIELDS = ("customer_id", "name", "email", "coupon_id", "metadata")
 DIMENSIONS_MAX = 100
 # What JSON readers elsewhere hold exactly.
 DIMENSION_MAX = 2**53
@@ -84,8 +85,8 @@ def import_commands(customers: object) -> tuple[PatchCustomer, ...]:
     """
 
     def parse(item: object, where: str) -> PatchCustomer:
-        found = shape.fields(item, _CUSTOMER_FIELDS, where, required=("customer_id",))
-        given = {name: found.get(name, UNSET) for name in _CUSTOMER_FIELDS[1:]}
+        found = shape.fields(item, CUSTOMER_FIELDS, where, required=("customer_id",))
+        given = {name: found.get(name, UNSET) for name in CUSTOMER_FIELDS[1:]}
         return patch_command(found["customer_id"], **given)
 
     commands = shape.items(customers, "customers", parse, at_most=IMPORT_MAX)
@@ -192,7 +193,7 @@ def credits_command(
         effective_ms=None if effective_at is None else to_ms(effective_at, name="effective_at"),
         expire_ms=None if expire_at is None else to_ms(expire_at, name="expire_at"),
         cost=paid or None,
-        resource_id=None if resource_id is None else check_id(resource_id, "resource_id"),
+        resource_id=optional_id(resource_id, "resource_id"),
     )
 
 
@@ -212,21 +213,14 @@ def usage_command(
         InvalidInput: An argument has another shape.
     """
     check_range(value, name="value")
-    created_ms = None if created_at is None else to_ms(created_at, name="created_at")
-    if created_ms is not None and created_ms < 0:
-        raise InvalidInput(
-            f"created_at is `{told(created_at)}`, before 1970",
-            code="InvalidArgumentError",
-            hint="stamp a report when it happens",
-        )
     return ReportUsage(
         customer_id=check_id(customer_id, "customer_id"),
         feature_id=check_id(feature_id, "feature_id"),
         value=value,
         behavior=shape.check_word(behavior, UsageUpdateBehavior, "update_behavior"),
-        resource_id=None if resource_id is None else check_id(resource_id, "resource_id"),
-        created_ms=created_ms,
-        dimensions=_dimensions(dimensions),
+        resource_id=optional_id(resource_id, "resource_id"),
+        created_ms=stamp(created_at, "created_at"),
+        dimensions=check_dimensions(dimensions),
     )
 
 
@@ -237,22 +231,64 @@ def unreported() -> ReportUsageResult:
     )
 
 
-def _dimensions(value: object) -> dict[str, str | int | float | bool] | None:
+def stamp(value: object, name: str, what: str = "a report") -> int | None:
+    """When something is said to have happened; None where nothing is said.
+
+    Raises:
+        InvalidInput: It is no instant, or one before 1970.
+    """
+    stamp_ms = None if value is None else to_ms(value, name=name)
+    if stamp_ms is not None and stamp_ms < 0:
+        raise InvalidInput(
+            f"{name} is `{told(value)}`, before 1970",
+            code="InvalidArgumentError",
+            hint=f"stamp {what} when it happens",
+        )
+    return stamp_ms
+
+
+def check_dimensions(
+    value: object, where: str = "dimensions", *, size_max: int | None = None
+) -> dict[str, Dimension] | None:
+    """Names with text, numbers or booleans, or None.
+
+    Args:
+        size_max: How many characters they may have together; None for any number.
+
+    Raises:
+        InvalidInput: Something else; it names the dimension.
+    """
     if value is None:
         return None
     if not isinstance(value, Mapping) or len(value) > DIMENSIONS_MAX:
         raise InvalidInput(
-            f"dimensions is `{told(value)}`, not a mapping of at most {DIMENSIONS_MAX} names",
+            f"{where} is `{told(value)}`, not a mapping of at most {DIMENSIONS_MAX} names",
             code="InvalidArgumentError",
         )
+    kept: dict[str, Dimension] = {}
+    size = 0
     for name, item in value.items():
-        is_plain = is_text(item) or (
-            isinstance(item, int | float) and item == item and -DIMENSION_MAX <= item <= DIMENSION_MAX
-        )
-        if not is_text(name) or not is_plain:
+        if not is_text(name):
             raise InvalidInput(
-                f"dimensions[{told(name)}] is `{told(item)}`",
-                code="InvalidArgumentError",
-                hint="names are text; values are text, numbers or booleans",
+                f"{where} has the name `{told(name)}`", code="InvalidArgumentError", hint="names are text"
             )
-    return {plain(name): plain(item) if isinstance(item, str) else item for name, item in value.items()}
+        if isinstance(item, str) and is_text(item):
+            kept[plain(name)] = plain(item)
+            size += len(item)
+        elif type(item) is bool or (type(item) in (int, float) and -DIMENSION_MAX <= item <= DIMENSION_MAX):
+            kept[plain(name)] = item
+        elif isinstance(item, int | float) and -DIMENSION_MAX <= item <= DIMENSION_MAX:
+            # Of a subclass, as NumPy has one, the number counts.
+            kept[plain(name)] = float.__add__(item, 0.0) if isinstance(item, float) else int(item)
+        else:
+            raise InvalidInput(
+                f"{where}.{told(name)} is `{told(item)}`, of another type",
+                code="InvalidArgumentError",
+                hint="values are text, numbers or booleans",
+            )
+        size += len(name)
+    if size_max is not None and size > size_max:
+        raise InvalidInput(
+            f"{where} has {size:,} characters", code="InvalidArgumentError", hint=f"up to {size_max:,} fit"
+        )
+    return kept

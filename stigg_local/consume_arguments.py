@@ -5,9 +5,9 @@ from typing import Any
 from stigg_local.authority.consumption import Consume
 from stigg_local.authority.credits import ConsumeCredits, VoidGrant
 from stigg_local.authority.reservations import Release, Reserve, Settle
-from stigg_local.calls import usage_command
+from stigg_local.calls import check_dimensions
 from stigg_local.core.hold import check_ttl
-from stigg_local.core.ids import check_id, told
+from stigg_local.core.ids import check_id, optional_id, told
 from stigg_local.core.quantity import check_range, to_decimal
 from stigg_local.errors import InvalidInput
 
@@ -38,24 +38,13 @@ def consume_command(
             code="InvalidArgumentError",
             hint="leave dimensions out",
         )
-    kept = None
-    if dimensions is not None:
-        kept = usage_command(
-            customer_id,
-            feature,
-            value,
-            resource_id=None,
-            behavior="DELTA",
-            created_at=None,
-            dimensions=dimensions,
-        ).dimensions
     return Consume(
         customer_id=check_id(customer_id, "customer_id"),
         feature_id=feature,
         currency_id=currency,
         value=_above_zero(value, "value"),
-        resource_id=_resource(resource_id),
-        dimensions=kept,
+        resource_id=optional_id(resource_id, "resource_id"),
+        dimensions=check_dimensions(dimensions),
     )
 
 
@@ -80,7 +69,7 @@ def reserve_command(
         currency_id=currency,
         value=_above_zero(amount, "amount"),
         ttl_ms=check_ttl(ttl_seconds),
-        resource_id=_resource(resource_id),
+        resource_id=optional_id(resource_id, "resource_id"),
     )
 
 
@@ -117,7 +106,7 @@ def consume_credits_command(
         customer_id=check_id(customer_id, "customer_id"),
         currency_id=check_id(currency_id, "currency_id"),
         amount=_above_zero(amount, "amount"),
-        resource_id=_resource(resource_id),
+        resource_id=optional_id(resource_id, "resource_id"),
     )
 
 
@@ -141,10 +130,6 @@ def _item(feature_id: object, currency_id: object) -> tuple[str, str]:
     if feature_id is not None:
         return check_id(feature_id, "feature_id"), ""
     return "", check_id(currency_id, "currency_id")
-
-
-def _resource(resource_id: object) -> str | None:
-    return None if resource_id is None else check_id(resource_id, "resource_id")
 
 
 def _above_zero(value: object, name: str) -> Any:

@@ -7,7 +7,7 @@ from stigg_local.core.answer import CREDIT, METERED, MeteredEntitlement
 from stigg_local.core.entitlement import answer_request
 from stigg_local.errors import StoreError
 from stigg_local.getters import Quantity
-from stigg_local.writing import Writing, durability_level
+from stigg_local.writing import Writing
 
 if TYPE_CHECKING:
     from stigg_local.authority.consumption import Consume
@@ -73,7 +73,7 @@ class ConsumeCalls(Writing):
             dimensions=dimensions,
             scope=scope,
         )
-        level = self._durability if durability is None else durability_level(durability)
+        level = self._level(durability)
         # A key may have been admitted before, and then its repeat is no refusal.
         known = None if idempotency_key is not None else self._known_refusal(command)
         if known is not None:
@@ -150,8 +150,7 @@ class ConsumeCalls(Writing):
 
         embedded = self._authority("consume_credits")
         command = consume_credits_command(customer_id, currency_id, amount, resource_id=resource_id)
-        level = self._durability if durability is None else durability_level(durability)
-        result = embedded.authority.credits.consume(command, key=idempotency_key, durability=level)
+        result = embedded.authority.credits.consume(command, key=idempotency_key, durability=self._level(durability))
         self._entitlements_changed(customer_id)
         return result
 

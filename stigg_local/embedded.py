@@ -15,8 +15,8 @@ from stigg_local.clock import Clock, new_id
 from stigg_local.core.answer import CREDIT
 from stigg_local.core.entitlement import kind_of
 from stigg_local.core.ids import ID_LENGTH_MAX, told
+from stigg_local.core.reason import AccessDeniedReason
 from stigg_local.core.sources import Catalog, CurrencyRef, FeatureRef
-from stigg_local.core.words import AccessDeniedReason
 from stigg_local.edge.replica import MEMORY_LIMIT_BYTES, Replica
 from stigg_local.errors import InvalidInput, StoreError
 from stigg_local.store.catalog import CatalogReader

@@ -6,19 +6,16 @@ from typing import Any
 from stigg_local.authority.events import ReportEvent
 from stigg_local.authority.history import AskHistory
 from stigg_local.authority.usage import ReportUsage
-from stigg_local.calls import usage_command
+from stigg_local.calls import check_dimensions, stamp, usage_command
 from stigg_local.core import command as shape
-from stigg_local.core.ids import check_id, is_text, plain, told
+from stigg_local.core.ids import check_id, optional_id, told
 from stigg_local.core.period import to_ms
 from stigg_local.core.usage_result import ReportEventsResult
 from stigg_local.errors import InvalidInput
 
 EVENTS_MAX = 1000
 REPORTS_MAX = 100
-DIMENSIONS_MAX = 100
 EVENT_BYTES_MAX = 1_000_000
-# What JSON readers elsewhere hold exactly.
-NUMBER_MAX = 2**53
 
 EVENT_FIELDS = ("customer_id", "event_name", "idempotency_key", "resource_id", "dimensions", "timestamp")
 _EVENT_REQUIRED, _EVENT_KNOWN = frozenset(EVENT_FIELDS[:3]), frozenset(EVENT_FIELDS)
@@ -79,8 +76,7 @@ def bulk_commands(usages: object) -> tuple[list[ReportUsage], list[str | None]]:
                 dimensions=found.get("dimensions"),
             )
         )
-        key = found.get("idempotency_key")
-        keys.append(None if key is None else check_id(key, f"usages[{number}].idempotency_key"))
+        keys.append(optional_id(found.get("idempotency_key"), f"usages[{number}].idempotency_key"))
     return commands, keys
 
 
@@ -101,7 +97,7 @@ def history_command(
     return AskHistory(
         customer_id=check_id(customer_id, "customer_id"),
         feature_id=check_id(feature_id, "feature_id"),
-        resource_id=None if resource_id is None else check_id(resource_id, "resource_id"),
+        resource_id=optional_id(resource_id, "resource_id"),
         start_ms=max(start_ms, 0),
         end_ms=end_ms,
     )
@@ -116,56 +112,11 @@ def _event(item: object, where: str) -> ReportEvent:
     found: Any = item
     if type(item) is not dict or not (item.keys() >= _EVENT_REQUIRED and item.keys() <= _EVENT_KNOWN):
         found = shape.fields(item, EVENT_FIELDS, where, required=EVENT_FIELDS[:3])
-    resource_id, timestamp = found.get("resource_id"), found.get("timestamp")
-    created_ms = None if timestamp is None else to_ms(timestamp, name=f"{where}.timestamp")
-    if created_ms is not None and created_ms < 0:
-        raise InvalidInput(
-            f"{where}.timestamp is `{told(timestamp)}`, before 1970",
-            code="InvalidArgumentError",
-            hint="stamp an event when it happens",
-        )
     return ReportEvent(
         customer_id=check_id(found["customer_id"], f"{where}.customer_id"),
         event_name=check_id(found["event_name"], f"{where}.event_name"),
         idempotency_key=check_id(found["idempotency_key"], f"{where}.idempotency_key"),
-        resource_id=None if resource_id is None else check_id(resource_id, f"{where}.resource_id"),
-        created_ms=created_ms,
-        dimensions=_dimensions(found.get("dimensions"), f"{where}.dimensions"),
+        resource_id=optional_id(found.get("resource_id"), f"{where}.resource_id"),
+        created_ms=stamp(found.get("timestamp"), f"{where}.timestamp", "an event"),
+        dimensions=check_dimensions(found.get("dimensions"), f"{where}.dimensions", size_max=EVENT_BYTES_MAX) or {},
     )
-
-
-def _dimensions(value: Any, where: str) -> dict[str, str | int | float | bool]:
-    if value is None:
-        return {}
-    if not isinstance(value, Mapping) or len(value) > DIMENSIONS_MAX:
-        raise InvalidInput(
-            f"{where} is `{told(value)}`, not a mapping of at most {DIMENSIONS_MAX} names",
-            code="InvalidArgumentError",
-        )
-    kept: dict[str, str | int | float | bool] = {}
-    size = 0
-    for name, item in value.items():
-        if not is_text(name):
-            raise InvalidInput(
-                f"{where} has the name `{told(name)}`", code="InvalidArgumentError", hint="names are text"
-            )
-        if isinstance(item, str) and is_text(item):
-            kept[plain(name)] = plain(item)
-            size += len(item)
-        elif type(item) is bool or (type(item) in (int, float) and -NUMBER_MAX <= item <= NUMBER_MAX):
-            kept[plain(name)] = item
-        elif isinstance(item, int | float) and -NUMBER_MAX <= item <= NUMBER_MAX:
-            # Of a subclass, as NumPy has one, the number counts.
-            kept[plain(name)] = float.__add__(item, 0.0) if isinstance(item, float) else int(item)
-        else:
-            raise InvalidInput(
-                f"{where}.{told(name)} is `{told(item)}`, of another type",
-                code="InvalidArgumentError",
-                hint="values are text, numbers or booleans",
-            )
-        size += len(name)
-    if size > EVENT_BYTES_MAX:
-        raise InvalidInput(
-            f"{where} has {size:,} characters", code="InvalidArgumentError", hint=f"up to {EVENT_BYTES_MAX:,} fit"
-        )
-    return kept

@@ -3,7 +3,7 @@
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
-from stigg_local.writing import Instant, Writing, durability_level
+from stigg_local.writing import Instant, Writing
 
 if TYPE_CHECKING:
     from stigg_local.core.result import ReportUsageResult
@@ -134,10 +134,6 @@ class EventCalls(Writing):
         embedded = self._authority("get_usage_history")
         ask = history_command(customer_id, feature_id, resource_id, start_date, end_date)
         return embedded.authority.history.usage(ask)
-
-    def _level(self, durability: str | None) -> str:
-        level: str = self._durability if durability is None else durability_level(durability)
-        return level
 
     def _usage_changed(self, customer_id: str, feature_id: str, resource_id: str | None) -> None:
         entitlement = self.get_metered_entitlement(customer_id, feature_id, resource_id)

@@ -27,7 +27,7 @@ from stigg_local.core.entitlement import answer_request
 from stigg_local.core.fallback import Fallback, Fallbacks, fallback_answer, parse_fallback
 from stigg_local.core.ids import is_text, plain, told
 from stigg_local.core.quantity import to_decimal
-from stigg_local.core.words import AccessDeniedReason
+from stigg_local.core.reason import AccessDeniedReason
 from stigg_local.errors import ClientClosed, InvalidInput, StoreError
 
 if TYPE_CHECKING:

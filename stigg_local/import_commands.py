@@ -19,6 +19,7 @@ from stigg_local.core.ids import check_id, told
 from stigg_local.core.period import to_text
 from stigg_local.core.quantity import EXACT
 from stigg_local.errors import InvalidInput
+from stigg_local.event_arguments import REPORT_FIELDS
 from stigg_local.store.digest import content_hash
 from stigg_local.store.known import has_grant, has_measurement
 from stigg_local.store.tx import Tx
@@ -32,16 +33,6 @@ _GRANTED = (None, "PROMOTIONAL", "PAID")
 _decode_customer = msgspec.json.Decoder(Customer).decode
 
 _CUSTOMER_FIELDS = ("customer_id", "name", "email", "coupon_id", "metadata", "idempotency_key", "subscription_params")
-_USAGE_FIELDS = (
-    "customer_id",
-    "feature_id",
-    "value",
-    "resource_id",
-    "update_behavior",
-    "created_at",
-    "dimensions",
-    "idempotency_key",
-)
 _PROMOTION_FIELDS = (
     "customer_id",
     "feature_id",
@@ -215,7 +206,7 @@ def _usage(client: Stigg, row: Row, key: str) -> bool:
     if "from_ms" in row or "from_at" in row:
         raise InvalidInput("that is a counter, not a report", hint="`db export measurements` has the reports")
     required = ("customer_id", "feature_id", "value")
-    found = _known(row, _USAGE_FIELDS, _USAGE_REST, "the line", required)
+    found = _known(row, REPORT_FIELDS, _USAGE_REST, "the line", required)
     customer, feature = (check_id(found.pop(name), name) for name in ("customer_id", "feature_id"))
     resource = None if found.get("resource_id") is None else check_id(found["resource_id"], "resource_id")
     if row.get("measurement_id") is not None:

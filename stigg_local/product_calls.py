@@ -40,8 +40,8 @@ class ProductCalls(Writing):
             InvalidInput: The country is none.
             NotAvailableOffline: The client has no authority.
         """
-        from stigg_local.core.billing import country_code
         from stigg_local.core.command import check_bool
+        from stigg_local.core.iso import check_country
         from stigg_local.core.paywall import paywall_plans
         from stigg_local.core.paywall_shape import Paywall
 
@@ -49,7 +49,7 @@ class ProductCalls(Writing):
         plans = paywall_plans(
             embedded.catalog(),
             product_id=None if product_id is None else check_id(product_id, "product_id"),
-            country=country_code(billing_country_code),
+            country=check_country(billing_country_code),
             include_hidden=check_bool(include_hidden_plans, "include_hidden_plans"),
         )
         active = None

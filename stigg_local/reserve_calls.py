@@ -8,7 +8,7 @@ from stigg_local.core.hold import TTL_S_DEFAULT
 from stigg_local.core.period import to_datetime, to_text
 from stigg_local.errors import NotAllowed, StiggError
 from stigg_local.getters import Quantity
-from stigg_local.writing import Writing, durability_level
+from stigg_local.writing import Writing
 
 if TYPE_CHECKING:
     from stigg_local.core.answer import Entitlement
@@ -154,8 +154,7 @@ class ReserveCalls(Writing):
             ttl_seconds=ttl_seconds,
         )
         key = None if idempotency_key is None else check_id(idempotency_key, "idempotency_key")
-        level = self._durability if durability is None else durability_level(durability)
-        made = embedded.authority.reservations.reserve(command, key=key, durability=level)
+        made = embedded.authority.reservations.reserve(command, key=key, durability=self._level(durability))
         if made.hold is not None:
             self._entitlements_changed(customer_id)
         return Hold(self, made)
@@ -190,8 +189,9 @@ class ReserveCalls(Writing):
 
         embedded = self._authority("settle")
         command = settle_command(hold_id, actual)
-        level = self._durability if durability is None else durability_level(durability)
-        result = embedded.authority.reservations.settle(command, key=idempotency_key, durability=level)
+        result = embedded.authority.reservations.settle(
+            command, key=idempotency_key, durability=self._level(durability)
+        )
         if result.measurement_id is not None and self._listeners.has("usageUpdated"):
             self._listeners.usage_updated(result.entitlement, actual)
         return result

@@ -43,6 +43,10 @@ class Writing(Getters):
             )
         return self._embedded
 
+    def _level(self, durability: object) -> Literal["disk", "os"]:
+        """The level of a command: the one that was named, else the client's."""
+        return self._durability if durability is None else durability_level(durability)
+
     def _entitlements_changed(self, customer_id: str) -> None:
         if self._listeners.has("entitlementsUpdated"):
             self._listeners.entitlements_updated(customer_id, self.get_entitlements(customer_id))

@@ -301,6 +301,22 @@ def test_importing_the_package_loads_nothing_heavy() -> None:
     assert [] == [name for name in HEAVY_MODULES if name in loaded]
 
 
+def test_starting_a_command_loads_what_that_command_needs() -> None:
+    """Each command imports its own: what parses catalogs, examines files or talks to a network waits for its use."""
+    loaded = modules_loaded("import stigg_local.cli.main")
+    late = (
+        "authority.authority",
+        "authority.catalog_file",
+        "bench.session",
+        "doctor",
+        "explain_calls",
+        "store.backup",
+    )
+    assert "stigg_local.cli.main" in loaded
+    assert [] == [name for name in late if f"stigg_local.{name}" in loaded]
+    assert [] == [name for name in ("http.client", "rich", "subprocess", "tempfile") if name in loaded]
+
+
 # Planted breaches: what each rule would catch. --------------------------------------------------------------
 
 

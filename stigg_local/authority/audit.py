@@ -60,7 +60,7 @@ class Audit:
                     type=row.type,
                     at_ms=row.at_ms,
                     actor=row.actor,
-                    customer_id=row.customer_id,
+                    customer_id=row.customer_id or None,
                     subscription_id=body.subscription_id,
                     feature_id=body.feature_id,
                     data=body.data,

@@ -28,7 +28,6 @@ from stigg_local.core.catalog import (
 
 # Items other than packages have no versions: they are replaced where they stand.
 ITEM_VERSION = 1
-PACKAGE_KINDS = frozenset({"plan", "addon"})
 # Kind -> the fields that never change once stored, and why a change is refused.
 FIXED: dict[str, tuple[str, ...]] = {
     "feature": ("feature_type", "meter_type", "scale"),

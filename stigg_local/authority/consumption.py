@@ -11,8 +11,10 @@ from typing import Any, Protocol
 import msgspec
 from msgspec import Struct
 
-from stigg_local.authority import numbers, thresholds
+from stigg_local.authority import numbers
+from stigg_local.authority.recording import record
 from stigg_local.authority.run import Runner
+from stigg_local.authority.usage_check import refuse_fed
 from stigg_local.clock import new_id
 from stigg_local.core.answer import CREDIT, METERED, Entitlement
 from stigg_local.core.catalog import Feature
@@ -27,21 +29,17 @@ from stigg_local.core.consume_result import (
     refused_result,
 )
 from stigg_local.core.credit import Grant
-from stigg_local.core.customer import CustomerSnapshot
 from stigg_local.core.entitlement import Compiled, CustomerView, Found, answer_request, evaluate, find_winner
 from stigg_local.core.fallback import fallback_answer
 from stigg_local.core.hold import Hold
 from stigg_local.core.quantity import to_raw
 from stigg_local.core.sources import Catalog
 from stigg_local.core.words import AccessDeniedReason
-from stigg_local.errors import NotAllowed
 from stigg_local.store.tx import Tx
 
 _REASON = AccessDeniedReason
-_snapshot_decoder = msgspec.msgpack.Decoder(CustomerSnapshot)
 _grant_decoder = msgspec.msgpack.Decoder(Grant)
 _hold_decoder = msgspec.msgpack.Decoder(Hold)
-_encode = msgspec.msgpack.Encoder().encode
 
 
 class Consume(Struct, frozen=True, kw_only=True):
@@ -158,12 +156,8 @@ def admitted(runner: Runner, tx: Tx, ask: Asked, customer_id: str) -> Request:
     kind, item_id = (METERED, ask.feature_id) if ask.feature_id else (CREDIT, ask.currency_id)
     resource_id = ask.resource_id or ""
     feature = catalog.features.get(item_id) if kind == METERED else None
-    if feature is not None and feature.is_metered and feature.meter is not None:
-        raise NotAllowed(
-            f"feature `{feature.id}` is fed by raw events",
-            code="CannotReportUsageForEntitlementWithMeterError",
-            hint="report the events, or remove the meter",
-        )
+    if feature is not None and feature.is_metered:
+        refuse_fed(feature)
     view = view_of(runner, tx, customer_id)
     found: Found | None = None
     if view is not None and feature is not None:
@@ -195,11 +189,21 @@ def view_of(runner: Runner, tx: Tx, customer_id: str) -> CustomerView | None:
         return None
     held = tx.numbers(customer_id)
     return CustomerView(
-        _snapshot_decoder.decode(body),
+        runner.decoded(body),
         held.counters,
         tuple([_grant_decoder.decode(body) for body in held.grants]),
         tuple([_hold_decoder.decode(body) for body in held.holds]),
     )
+
+
+def answer_now(
+    runner: Runner, tx: Tx, catalog: Catalog, customer_id: str, item_id: str, *, resource_id: str, kind: str
+) -> Entitlement:
+    """The answer as the rows, after all that the command did, give it for an item of the catalog."""
+    view = view_of(runner, tx, customer_id)
+    found = evaluate(catalog, view, item_id, resource_id=resource_id, kind=kind, now_ms=tx.now_ms)
+    assert found is not None, "what was counted is in the catalog"
+    return found.answer
 
 
 def answer_of(runner: Runner, kept: Kept) -> Entitlement:
@@ -224,39 +228,23 @@ def _record(runner: Runner, tx: Tx, request: Request, command: Consume, measurem
     feature, view = request.feature, request.view
     currency_id, _, cost = price(request)
     if feature is not None:
-        moved = numbers.count(
+        moved = record(
+            runner,
             tx,
             request.catalog,
             view.snapshot,
             feature,
             customer_id=command.customer_id,
             resource_id=request.resource_id,
-            behavior="DELTA",
+            measurement_id=measurement_id,
             value=request.raw,
             created_ms=tx.now_ms,
             is_late=False,
+            winner=None if request.found is None else request.found[0],
+            dimensions=command.dimensions,
         )
         for (from_ms, to_ms), (_, after) in moved.items():
             view.counters[request.resource_id, feature.id, from_ms, to_ms] = after
-        thresholds.tell(
-            runner,
-            tx,
-            customer_id=command.customer_id,
-            resource_id=request.resource_id,
-            feature=feature,
-            winner=None if request.found is None else request.found[0],
-            moved=moved,
-        )
-        tx.append_measurement(
-            command.customer_id,
-            request.resource_id,
-            feature.id,
-            measurement_id,
-            "DELTA",
-            request.raw,
-            tx.now_ms,
-            _encode(dict(command.dimensions)) if command.dimensions else b"",
-        )
     if cost:
         numbers.charge(
             tx,

@@ -8,19 +8,16 @@ from msgspec import Struct
 from msgspec.structs import replace
 
 from stigg_local.authority import numbers
-from stigg_local.authority.consumption import answer_of, view_of
+from stigg_local.authority.consumption import answer_now, answer_of
 from stigg_local.authority.run import Runner
 from stigg_local.clock import new_id
 from stigg_local.core.answer import CREDIT, CreditEntitlement
-from stigg_local.core.catalog import CreditCurrency
 from stigg_local.core.consume_result import ConsumeCreditsResult, ConsumeReply, keep
-from stigg_local.core.credit import Grant, is_debt, recurring_grants, settle_debt, wallet
+from stigg_local.core.credit import Grant, is_debt, settle_debt, wallet
 from stigg_local.core.credit_rows import CreditGrantRow, CreditLedgerRow, grant_row, ledger_rows
 from stigg_local.core.customer import CustomerSnapshot
-from stigg_local.core.entitlement import evaluate
 from stigg_local.core.hold import held_credits
 from stigg_local.core.ledger import GRANTED, TRANSFERRED, TRANSFERRED_FROM, VOIDED, LedgerEntry
-from stigg_local.core.nearest import nearest
 from stigg_local.core.page import Page
 from stigg_local.core.quantity import from_raw, to_raw
 from stigg_local.core.result import CreditGrantResult, grant_result
@@ -28,7 +25,6 @@ from stigg_local.core.sources import Catalog
 from stigg_local.errors import InvalidInput, NotAllowed, NotFound
 from stigg_local.store.tx import Tx
 
-_snapshot_decoder = msgspec.msgpack.Decoder(CustomerSnapshot)
 _entry_decoder = msgspec.msgpack.Decoder(LedgerEntry)
 
 
@@ -64,7 +60,7 @@ class Credits:
         def decide(tx: Tx) -> ConsumeReply:
             catalog = self._runner.catalog(tx)
             snapshot = self._runner.snapshot(tx, command.customer_id, command.resource_id)
-            currency = _currency(catalog, command.currency_id)
+            currency = catalog.currency(command.currency_id)
             cost = to_raw(command.amount, currency.scale, name="amount")
             measurement_id = new_id()
             numbers.charge(
@@ -79,16 +75,16 @@ class Credits:
                 feature_id="",
                 measurement_id=measurement_id,
             )
-            after = evaluate(
+            after = answer_now(
+                self._runner,
+                tx,
                 catalog,
-                view_of(self._runner, tx, command.customer_id),
+                command.customer_id,
                 currency.id,
                 resource_id=command.resource_id or "",
                 kind=CREDIT,
-                now_ms=tx.now_ms,
             )
-            assert after is not None, "a currency of the catalog has an answer"
-            return ConsumeReply(measurement_id, keep(currency.id, after.answer), cost, False, currency.scale)
+            return ConsumeReply(measurement_id, keep(currency.id, after), cost, False, currency.scale)
 
         reply = self._runner.run(
             "consumeCredits", key, command.customer_id, command, decide, ConsumeReply, durability=durability
@@ -131,7 +127,7 @@ class Credits:
                 )
             voided = replace(grant, voided_ms=tx.now_ms)
             numbers.put_grant(tx, customer_id, voided, VOIDED, -max(0, grant.remaining))
-            scale = _currency(catalog, grant.currency_id).scale
+            scale = catalog.currency(grant.currency_id).scale
             return grant_result(voided, customer_id=customer_id, scale=scale, now_ms=tx.now_ms)
 
         return self._runner.run("voidCreditGrant", key, customer_id, command, decide, CreditGrantResult)
@@ -141,11 +137,11 @@ class Credits:
         stored = {grant.id: grant for grant in numbers.load_grants(tx, customer_id)}
         if grant_id in stored:
             return stored[grant_id]
-        for grant in _recurring(catalog, snapshot, tx.now_ms):
-            if grant.id == grant_id:
-                numbers.put_grant(tx, customer_id, grant, GRANTED, grant.amount)
-                return grant
-        raise _unknown_grant(grant_id)
+        grant = numbers.recurring_now(tx, catalog, snapshot).get(grant_id)
+        if grant is None:
+            raise _unknown_grant(grant_id)
+        numbers.put_grant(tx, customer_id, grant, GRANTED, grant.amount)
+        return grant
 
     # ------------------------------------------------------------------ lists
 
@@ -162,11 +158,11 @@ class Credits:
             catalog = self._runner.catalog(tx)
             snapshot = self._runner.snapshot(tx, customer_id, resource_id)
             if currency_id is not None:
-                _currency(catalog, currency_id)
+                catalog.currency(currency_id)
             holds = numbers.load_holds(tx, customer_id)
             known = _as_they_stand(tx, catalog, snapshot, customer_id)
             stored = list(known.values())
-            found = {grant.id: grant for grant in (*_recurring(catalog, snapshot, tx.now_ms), *stored)}
+            found = numbers.recurring_now(tx, catalog, snapshot) | known
             for place in {(grant.currency_id, grant.resource_id) for grant in found.values()}:
                 # Of a recurring grant, the most that was ever issued.
                 purse = wallet(catalog, snapshot, stored, currency_id=place[0], resource_id=place[1], at_ms=tx.now_ms)
@@ -204,7 +200,7 @@ class Credits:
             catalog = self._runner.catalog(tx)
             snapshot = self._runner.snapshot(tx, customer_id, resource_id)
             if currency_id is not None:
-                _currency(catalog, currency_id)
+                catalog.currency(currency_id)
             entries = [(f"{row.seq}-{row.ord}", _entry_decoder.decode(row.body)) for row in tx.ledger(customer_id)]
             entries += _unwritten(tx, catalog, snapshot, customer_id)
             scales = {key: currency.scale for key, currency in catalog.currencies.items()}
@@ -216,13 +212,6 @@ class Credits:
             ]
 
         return _page(self._runner.store.read(load), limit, cursor)
-
-
-def _recurring(catalog: Catalog, snapshot: CustomerSnapshot, at_ms: int) -> list[Grant]:
-    found: list[Grant] = []
-    for resource_id in ("", *snapshot.resource_ids):
-        found += recurring_grants(catalog, snapshot, resource_id=resource_id, currency_id=None, at_ms=at_ms)[0]
-    return found
 
 
 def _as_they_stand(tx: Tx, catalog: Catalog, snapshot: CustomerSnapshot, customer_id: str) -> dict[str, Grant]:
@@ -242,7 +231,7 @@ def _unwritten(
     stored = {grant.id: grant for grant in numbers.load_grants(tx, customer_id)}
     entries = [
         (f"{grant.id}-granted", LedgerEntry(GRANTED, grant.amount, grant.effective_ms, grant))
-        for grant in _recurring(catalog, snapshot, tx.now_ms)
+        for grant in numbers.recurring_now(tx, catalog, snapshot).values()
         if grant.id not in stored
     ]
     known = {entry.grant.id for _, entry in entries} | stored.keys()
@@ -260,18 +249,6 @@ def _unwritten(
             if amount:
                 entries.append((f"{grant.id}-{debt.id}-paid", LedgerEntry(kind, amount, tx.now_ms, grant)))
     return entries
-
-
-def _currency(catalog: Catalog, currency_id: str) -> CreditCurrency:
-    currency = catalog.currencies.get(currency_id)
-    if currency is None:
-        near = nearest(currency_id, catalog.currencies)
-        raise NotFound(
-            f"credit currency `{currency_id}` does not exist",
-            code="CustomCurrencyNotFound",
-            hint=f"did you mean `{near}`" if near else "add it to the catalog's creditCurrencies",
-        )
-    return currency
 
 
 def _owner(tx: Tx, grant_id: str) -> str:

@@ -13,20 +13,20 @@ from msgspec.structs import replace
 from stigg_local.authority.collection import invoice_id_of
 from stigg_local.authority.erasure import erase
 from stigg_local.authority.payments import Payments
+from stigg_local.authority.replies import passed_on
 from stigg_local.authority.run import Runner
-from stigg_local.clock import new_id, new_short_id
+from stigg_local.authority.subscriptions import provisioned
+from stigg_local.clock import new_id
 from stigg_local.core import event
 from stigg_local.core.archive import archive
 from stigg_local.core.customer import Customer
+from stigg_local.core.customer_change import PatchCustomer, ProvisionCustomer, first_subscription, patched
 from stigg_local.core.customer_result import CustomerResult, ProvisionCustomerResult, customer_result
 from stigg_local.core.decided import Decided, told
-from stigg_local.core.discounts import with_customer_coupon
-from stigg_local.core.experiment import assigned
-from stigg_local.core.ids import UNSET, Unset
 from stigg_local.core.lifecycle import advance
 from stigg_local.core.page import Page
 from stigg_local.core.sources import Catalog
-from stigg_local.core.subscription import ProvisionSubscription, journey, provision
+from stigg_local.core.subscription import ProvisionSubscription
 from stigg_local.core.subscription_result import (
     ProvisionSubscriptionResult,
     SubscriptionResult,
@@ -34,25 +34,6 @@ from stigg_local.core.subscription_result import (
 )
 from stigg_local.errors import Conflict, NotAllowed
 from stigg_local.store.tx import Tx
-
-SKIPPED = "SKIPPED_SUBSCRIPTION_CREATION"
-REQUESTED = "REQUESTED_PLAN"
-
-
-class PatchCustomer(Struct, frozen=True, kw_only=True):
-    """What to change of a customer: what is UNSET stays, None clears, metadata merges."""
-
-    customer_id: str
-    name: str | Unset | None = UNSET
-    email: str | Unset | None = UNSET
-    coupon_id: str | Unset | None = UNSET
-    metadata: dict[str, str] | Unset | None = UNSET
-
-
-class ProvisionCustomer(PatchCustomer, frozen=True, kw_only=True):
-    """A customer to provision; `subscription` is absent, None or a command of its own."""
-
-    subscription: ProvisionSubscription | Unset | None = UNSET
 
 
 class _Import(Struct, frozen=True):
@@ -100,28 +81,22 @@ class Customers:
         def decide(tx: Tx) -> ProvisionCustomerResult:
             catalog = runner.catalog(tx)
             known = self._unarchived(tx, command.customer_id)
-            customer = _patched(known, command, catalog, tx.now_ms)
-            strategy, ask, customer = _strategy(catalog, customer, command)
+            customer = patched(known, command, catalog, now_ms=tx.now_ms)
+            strategy, ask, customer = first_subscription(customer, catalog, command.subscription)
             decided = None
             if ask is None:
                 self._put_patched(tx, catalog, known, customer)
             else:
-                # The journey may have put another plan in place of the one that the code was for.
-                used = ask.promotion_code
-                coupon = None if used is None else resolved
-                if ask.paying_customer_id is not None:
-                    runner.customer(tx, ask.paying_customer_id)
-                decided = provision(
-                    customer,
+                decided = provisioned(
+                    runner,
+                    self._payments,
+                    tx,
                     catalog,
-                    replace(ask, resolved_coupon=coupon, redeemed=self._payments.redeemed(tx, used)),
-                    now_ms=tx.now_ms,
-                    new_id=new_short_id,
-                    is_taken=lambda asked: tx.subscription_owner(asked) is not None,
-                    charges=runner.charges,
+                    customer,
+                    # The journey may have put another plan in place of the one that the code was for.
+                    replace(ask, resolved_coupon=None if ask.promotion_code is None else resolved),
                     invoice_id=invoice_id_of("provisionCustomer", used_key),
                 )
-                self._payments.count_redemption(tx, used)
                 change = _change(known, customer, tx.now_ms)
                 before = tuple(item for item in decided.events if item.actor == event.SYSTEM)
                 whole = replace(decided, events=(*before, *change, *decided.events[len(before) :]))
@@ -140,7 +115,7 @@ class Customers:
             decide,
             ProvisionCustomerResult,
             scrub=_without_identity,
-            passed_on=_passed_on(billing_info, billing_information, checkout_options),
+            passed_on=passed_on(billing_info, billing_information, checkout_options),
         )
         self._payments.sync_customer(command.customer_id, billing_info)
         if reply.subscription is not None:
@@ -168,11 +143,11 @@ class Customers:
         def decide(tx: Tx) -> _Done:
             catalog = runner.catalog(tx)
             known = runner.customer(tx, command.customer_id)
-            self._put_patched(tx, catalog, known, _patched(known, command, catalog, tx.now_ms))
+            self._put_patched(tx, catalog, known, patched(known, command, catalog, now_ms=tx.now_ms))
             return _Done((command.customer_id,))
 
-        passed_on = _passed_on(billing_info)
-        runner.run("updateCustomer", key, command.customer_id, command, decide, _Done, passed_on=passed_on)
+        handed = passed_on(billing_info)
+        runner.run("updateCustomer", key, command.customer_id, command, decide, _Done, passed_on=handed)
         self._payments.sync_customer(command.customer_id, billing_info)
         return self.get(command.customer_id)
 
@@ -198,7 +173,7 @@ class Customers:
             catalog = runner.catalog(tx)
             for command in commands:
                 known = self._unarchived(tx, command.customer_id)
-                self._put_patched(tx, catalog, known, _patched(known, command, catalog, tx.now_ms))
+                self._put_patched(tx, catalog, known, patched(known, command, catalog, now_ms=tx.now_ms))
             return _Done(tuple(command.customer_id for command in commands))
 
         first = commands[0].customer_id
@@ -291,10 +266,6 @@ class Customers:
         return replace(found, has_payment_method=True) if self._payments.has_method(found.id) else found
 
 
-def _passed_on(*arguments: Mapping[str, Any] | None) -> object:
-    return None if all(item is None for item in arguments) else arguments
-
-
 def _change(known: Customer | None, customer: Customer, now_ms: int) -> tuple[event.Event, ...]:
     if known is None:
         return (told(customer, event.CUSTOMER_CREATED, None, now_ms),)
@@ -305,68 +276,6 @@ def _change(known: Customer | None, customer: Customer, now_ms: int) -> tuple[ev
 
 def _without_identity(reply: ProvisionCustomerResult) -> ProvisionCustomerResult:
     return replace(reply, customer=replace(reply.customer, name=None, email=None, metadata=None))
-
-
-def _patched(known: Customer | None, command: PatchCustomer, catalog: Catalog, now_ms: int) -> Customer:
-    customer = known or Customer(id=command.customer_id, created_ms=now_ms, updated_ms=now_ms)
-    patch: dict[str, Any] = {"updated_ms": now_ms}
-    for name in ("name", "email"):
-        value = getattr(command, name)
-        if value is not UNSET:
-            patch[name] = value
-    if not isinstance(command.metadata, Unset):
-        patch["metadata"] = None if command.metadata is None else {**(customer.metadata or {}), **command.metadata}
-    customer = replace(customer, **patch)
-    if not isinstance(command.coupon_id, Unset):
-        customer = with_customer_coupon(customer, catalog, command.coupon_id, now_ms=now_ms)
-    return customer
-
-
-def _strategy(
-    catalog: Catalog, customer: Customer, command: ProvisionCustomer
-) -> tuple[str, ProvisionSubscription | None, Customer]:
-    """What the journey makes of the request.
-
-    Returns:
-        The decision's name, the subscription to provision, and the customer in the group of an experiment that the
-        journey was looked up for.
-    """
-    asked = command.subscription
-    if asked is None:
-        return SKIPPED, None, customer
-    if isinstance(asked, Unset):
-        first = next((item for item in catalog.products.values() if not item.multiple_subscriptions), None)
-        if first is None:
-            return SKIPPED, None, customer
-        product_id = first.id
-    else:
-        plan = catalog.latest_package(asked.plan_id)
-        if plan is None:
-            return REQUESTED, asked, customer
-        product_id = plan.package.product_id
-    grouped = assigned(customer, catalog, product_id)
-    start = journey(catalog, product_id, customer=grouped)
-    if start is None:
-        return (SKIPPED, None, grouped) if isinstance(asked, Unset) else (REQUESTED, asked, grouped)
-    product, plan_id = start
-    if any(item.product_id == product.id for item in customer.subscriptions):
-        return SKIPPED, None, grouped
-    if isinstance(asked, Unset):
-        ask = ProvisionSubscription(customer_id=command.customer_id, plan_id=plan_id)
-    elif asked.plan_id == plan_id:
-        ask = asked
-    else:
-        # What was asked for of the other plan does not fit this one; where and for whom it is stays.
-        ask = ProvisionSubscription(
-            customer_id=command.customer_id,
-            plan_id=plan_id,
-            resource_id=asked.resource_id,
-            billing_country_code=asked.billing_country_code,
-            metadata=asked.metadata,
-            paying_customer_id=asked.paying_customer_id,
-        )
-    is_free = product.settings.subscription_start_setup == "FREE_PLAN"
-    return "PREDEFINED_FREE_PLAN" if is_free else "PREDEFINED_TRIAL_PLAN", ask, grouped
 
 
 def _subscription(decided: Decided, catalog: Catalog, now_ms: int) -> SubscriptionResult:

@@ -13,13 +13,13 @@ from stigg_local.authority import thresholds
 from stigg_local.authority.metering import meters_of
 from stigg_local.authority.run import Runner
 from stigg_local.authority.tally import Tally
+from stigg_local.authority.usage_check import created_at
 from stigg_local.clock import new_id
 from stigg_local.core.customer import CustomerSnapshot
 from stigg_local.core.entitlement import find_winner
 from stigg_local.core.meter import Dimension
 from stigg_local.core.period import to_text
 from stigg_local.core.sources import Catalog
-from stigg_local.core.usage import AHEAD_MS_MAX
 from stigg_local.core.usage_result import ReportEventsResult
 from stigg_local.errors import InvalidInput, StiggError, StoreCorrupt
 from stigg_local.store.event_body import dimensions_body
@@ -146,19 +146,11 @@ def _stamps(tx: Tx, events: Sequence[ReportEvent]) -> list[int]:
     now_ms, from_ms = tx.now_ms, tx.usage_from_ms()
     stamps = []
     for number, event in enumerate(events):
-        if event.created_ms is None:
-            stamps.append(now_ms)
-            continue
         where = "timestamp" if len(events) == 1 else f"events[{number}].timestamp"
-        if event.created_ms > now_ms + AHEAD_MS_MAX:
-            raise InvalidInput(
-                f"{where} is {to_text(event.created_ms)}, which lies in the future",
-                code="InvalidArgumentError",
-                hint="stamp an event when it happens",
-            )
-        check_not_folded(event.created_ms, from_ms, where)
         # The stamp that tells two events apart stays as it was given.
-        stamps.append(min(event.created_ms, now_ms))
+        stamps.append(created_at(event.created_ms, now_ms, where=where, what="an event"))
+        if event.created_ms is not None:
+            check_not_folded(event.created_ms, from_ms, where)
     return stamps
 
 

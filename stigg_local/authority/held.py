@@ -5,8 +5,6 @@ Law: a row that is forgotten counted no longer, so that forgetting it changes no
 
 from collections.abc import Callable, Iterable
 
-import msgspec
-
 from stigg_local.authority import numbers
 from stigg_local.authority.run import Runner
 from stigg_local.clock import new_id
@@ -20,8 +18,6 @@ from stigg_local.store.tx import Tx
 
 # Customers at a look of the maintenance tick, which has other things to do.
 CUSTOMERS_MAX = 100
-
-_snapshot_decoder = msgspec.msgpack.Decoder(CustomerSnapshot)
 
 
 def rows(runner: Runner, tx: Tx, customer_id: str) -> tuple[ReservationRow, ...]:
@@ -79,18 +75,18 @@ def forget_ended(runner: Runner) -> int:
     return done
 
 
-def snapshot_of(tx: Tx, customer_id: str) -> CustomerSnapshot:
+def snapshot_of(runner: Runner, tx: Tx, customer_id: str) -> CustomerSnapshot:
     """The snapshot of a customer who has a hold, archived or not."""
     body = tx.customer_snapshot(customer_id)
     if body is None:
         raise StoreCorrupt(f"customer `{customer_id}` has a reservation and no row", hint="restore a backup")
-    return _snapshot_decoder.decode(body)
+    return runner.decoded(body)
 
 
 def _forgetting(runner: Runner, customer_id: str) -> Callable[[Tx], int]:
     def decide(tx: Tx) -> int:
         holds = numbers.load_holds(tx, customer_id)
-        return int(forget(tx, runner.catalog(tx), snapshot_of(tx, customer_id), customer_id, holds))
+        return int(forget(tx, runner.catalog(tx), snapshot_of(runner, tx, customer_id), customer_id, holds))
 
     return decide
 

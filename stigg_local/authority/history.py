@@ -10,7 +10,7 @@ from stigg_local.authority.run import Runner
 from stigg_local.authority.usage_check import metered_or_refused
 from stigg_local.core import history
 from stigg_local.core.catalog import Feature
-from stigg_local.core.meter import NOTHING, Dimensions
+from stigg_local.core.meter import Dimensions
 from stigg_local.core.quantity import from_raw
 from stigg_local.core.snapshot import derive_snapshot
 from stigg_local.core.sources import Catalog
@@ -103,9 +103,7 @@ class History:
                 for number, row in enumerate(rows)
             ]
             return history.measured(feature, reports, span.start_ms, span.end_ms)
-        base, members = NOTHING, set[bytes]()
-        if span.from_ms == 0:
-            base, members = metering.folded(tx, meter, customer_id, resource_id)
+        base, members = metering.folded(tx, meter, customer_id, resource_id, from_ms=span.from_ms)
         events = _events(tx, customer_id, resource_id, span)
         return history.metered(meter.meter, events, base, members, span.start_ms)
 

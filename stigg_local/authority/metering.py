@@ -51,18 +51,20 @@ def fed(tx: Tx, catalog: Catalog, customer_id: str) -> dict[tuple[str, str], Met
 def fold_events(tx: Tx, metering: Metering, customer_id: str, key: WindowKey) -> tuple[Aggregate, set[bytes]]:
     """What the log gives for a window, and the members of the set where the meter has one."""
     resource_id, _, from_ms, to_ms = key
-    base, members = NOTHING, set[bytes]()
-    if from_ms == 0:
-        # Only a window without a beginning reaches back to what was folded.
-        base, members = folded(tx, metering, customer_id, resource_id)
+    base, members = folded(tx, metering, customer_id, resource_id, from_ms=from_ms)
     events = tx.usage_events(customer_id, resource_id, from_ms, to_ms)
-    aggregate = fold(metering.meter, _readable(events), members)
+    aggregate = fold(metering.meter, readable(events), members)
     return (aggregate if metering.meter.is_set else metering.meter.join(base, aggregate)), members
 
 
-def folded(tx: Tx, metering: Metering, customer_id: str, resource_id: str) -> tuple[Aggregate, set[bytes]]:
-    """What compactions have left for a meter; another definition of it left nothing."""
+def folded(
+    tx: Tx, metering: Metering, customer_id: str, resource_id: str, *, from_ms: int = 0
+) -> tuple[Aggregate, set[bytes]]:
+    """What compactions have left for a meter in a window from an instant; another definition of it left nothing."""
     base, members = NOTHING, set[bytes]()
+    if from_ms:
+        # Only a window without a beginning reaches back to what was folded.
+        return base, members
     for event in tx.folded_events(customer_id, resource_id):
         if event.idempotency_key != metering.meter.feature.id:
             continue
@@ -100,9 +102,9 @@ def keep_only(tx: Tx, customer_id: str, keys: Iterable[WindowKey]) -> None:
             tx.delete_meter(customer_id, key)
 
 
-def _readable(events: Iterable[UsageEvent]) -> Iterator[tuple[str, dict[str, Dimension]]]:
-    for event in events:
-        yield event.event_name, dimensions_of(event.body)
+def readable(events: Iterable[UsageEvent]) -> Iterator[tuple[str, dict[str, Dimension]]]:
+    """Events as meters read them: name and dimensions."""
+    return ((event.event_name, dimensions_of(event.body)) for event in events)
 
 
 def put_folded(

@@ -27,7 +27,8 @@ from stigg_local.core.customer import CustomerSnapshot, SubscriptionSource
 from stigg_local.core.entitlement import CounterKey, counting_windows
 from stigg_local.core.hold import TTL_S_MAX, Hold
 from stigg_local.core.ledger import CONSUMED, GRANTED, TRANSFERRED, TRANSFERRED_FROM, UPDATED, LedgerEntry, rebuild
-from stigg_local.core.sources import Catalog
+from stigg_local.core.quantity import credits_for
+from stigg_local.core.sources import Catalog, Rate
 from stigg_local.core.usage import add, fold
 from stigg_local.errors import StoreCorrupt
 from stigg_local.store.tx import Tx
@@ -149,6 +150,39 @@ def charge(
     burned = without_held(burn(purse.grants, cost, overdraft=debt), purse.held)
     _put_changed(tx, customer_id, stored, burned, CONSUMED, feature_id=feature_id, measurement_id=measurement_id)
     settle(tx, catalog, snapshot, customer_id)
+
+
+def charge_use(
+    tx: Tx,
+    catalog: Catalog,
+    snapshot: CustomerSnapshot,
+    feature: Feature,
+    rate: Rate | None,
+    risen: int,
+    *,
+    customer_id: str,
+    resource_id: str,
+    at_ms: int,
+    measurement_id: str,
+) -> None:
+    """Charge the increase of usage, raw, where the feature has a rate then; usage that falls gives nothing back."""
+    currency = None if rate is None else catalog.currencies.get(rate.currency_id)
+    if rate is None or currency is None or risen <= 0:
+        return
+    cost = credits_for(risen, feature.scale, rate.amount, currency.scale)
+    if cost:
+        charge(
+            tx,
+            catalog,
+            snapshot,
+            customer_id=customer_id,
+            resource_id=resource_id,
+            currency_id=currency.id,
+            cost=cost,
+            at_ms=at_ms,
+            feature_id=feature.id,
+            measurement_id=measurement_id,
+        )
 
 
 def settle(tx: Tx, catalog: Catalog, snapshot: CustomerSnapshot, customer_id: str) -> list[Grant]:
@@ -285,7 +319,7 @@ def _follow_recurring(
     what moves to an heir. A recurring grant that is whole needs no row: whoever reads computes it.
     """
     stored = {grant.id: grant for grant in load_grants(tx, customer_id)}
-    prior, fresh = (_recurring(tx, catalog, snapshot) for snapshot in (before, after))
+    prior, fresh = (recurring_now(tx, catalog, snapshot) for snapshot in (before, after))
     # Credits that a running subscription gave stay for their period, also where it gives no more of them.
     alive = {
         source.subscription_id
@@ -316,7 +350,7 @@ def _follow_recurring(
             put_grant(tx, customer_id, replace(grant, consumed=moved), GRANTED, grant.amount)
 
 
-def _recurring(tx: Tx, catalog: Catalog, snapshot: CustomerSnapshot | None) -> dict[str, Grant]:
+def recurring_now(tx: Tx, catalog: Catalog, snapshot: CustomerSnapshot | None) -> dict[str, Grant]:
     """The recurring grants that a snapshot gives now, in all its wallets, by id."""
     found: dict[str, Grant] = {}
     if snapshot is None:

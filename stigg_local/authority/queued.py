@@ -16,7 +16,7 @@ from stigg_local.authority.run import Runner
 from stigg_local.core.catalog import Feature
 from stigg_local.core.entitlement import CounterKey, counting_windows, find_winner
 from stigg_local.core.event import Event
-from stigg_local.core.quantity import RAW_MAX, multiply, raw_to_decimal
+from stigg_local.core.quantity import RAW_MAX
 from stigg_local.core.queued import QueuedReport, next_boundary
 from stigg_local.core.sources import Rate
 from stigg_local.core.usage import DELTA, add
@@ -239,20 +239,15 @@ class _Work:
         return place
 
     def _charge(self, place: _Place, item: QueuedReport, moved: list[tuple[CounterKey, int, int]]) -> None:
-        assert place.rate is not None
-        risen = next((after - before for key, before, after in moved if key == place.charged), 0)
-        if risen <= 0:
-            return
-        currency = self._catalog.currencies[place.rate.currency_id]
-        numbers.charge(
+        numbers.charge_use(
             self._tx,
             self._catalog,
             self._snapshot,
+            place.feature,
+            place.rate,
+            next((after - before for key, before, after in moved if key == place.charged), 0),
             customer_id=self._customer_id,
             resource_id=item.resource_id,
-            currency_id=currency.id,
-            cost=multiply(raw_to_decimal(risen, place.feature.scale), place.rate.amount, currency.scale),
             at_ms=item.created_ms,
-            feature_id=item.feature_id,
             measurement_id=item.id,
         )

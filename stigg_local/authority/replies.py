@@ -4,7 +4,8 @@ Law: what stands for a command's arguments cannot be turned back into them, nor 
 only passed on.
 """
 
-from typing import TypeVar
+from collections.abc import Mapping
+from typing import Any, TypeVar
 
 import msgspec
 from msgspec import Struct
@@ -37,6 +38,11 @@ def stored_reply(tx: Tx, operation: str, key: str, body: bytes, reply_type: type
             hint="use a new key for a new request, and the same arguments with the same key",
         )
     return msgspec.msgpack.decode(stored[1], type=reply_type)
+
+
+def passed_on(*arguments: Mapping[str, Any] | None) -> object:
+    """Arguments that go to others and are kept nowhere; None where none of them was given."""
+    return None if all(item is None for item in arguments) else arguments
 
 
 def keyed(tx: Tx, plain: bytes, passed_on: object) -> bytes:

@@ -11,14 +11,15 @@ import msgspec
 from msgspec import Struct
 from msgspec.structs import replace
 
-from stigg_local.authority import numbers, thresholds
-from stigg_local.authority.consumption import Refused, Request, admitted, answer_of, price, view_of
+from stigg_local.authority import numbers
+from stigg_local.authority.consumption import Refused, Request, admitted, answer_now, answer_of, price
 from stigg_local.authority.held import forget, forget_ended, has_ended, rows, snapshot_of
+from stigg_local.authority.recording import record
+from stigg_local.authority.replies import stands_for
 from stigg_local.authority.run import Runner
 from stigg_local.clock import new_id
 from stigg_local.core.answer import CREDIT, METERED, Entitlement
 from stigg_local.core.catalog import Feature
-from stigg_local.core.command import canonical
 from stigg_local.core.consume_result import (
     RELEASE,
     RESERVE,
@@ -35,13 +36,12 @@ from stigg_local.core.consume_result import (
 )
 from stigg_local.core.credit import hold_from, wallet
 from stigg_local.core.customer import CustomerSnapshot
-from stigg_local.core.entitlement import evaluate, find_winner
+from stigg_local.core.entitlement import find_winner
 from stigg_local.core.hold import HOLDS_MAX, Hold, is_active, used
 from stigg_local.core.ledger import CONSUMED, GRANTED, VOIDED
-from stigg_local.core.quantity import from_raw, multiply, raw_to_decimal, to_raw
+from stigg_local.core.quantity import credits_for, from_raw, to_raw
 from stigg_local.core.sources import Catalog
 from stigg_local.errors import IdempotencyConflict, NotAllowed, NotFound
-from stigg_local.store.digest import fingerprint
 from stigg_local.store.tx import Tx
 
 _encode = msgspec.msgpack.Encoder().encode
@@ -167,7 +167,7 @@ class Reservations:
         """
         hold_id = command.hold_id
         found = self._reservation(hold_id)
-        body = fingerprint(repr(canonical(command)).encode(errors="replace"))
+        body = stands_for(command)
 
         def decide(tx: Tx) -> ConsumeReply:
             done = tx.idempotency(SETTLE, hold_id)
@@ -210,44 +210,24 @@ class Reservations:
         tx.delete_hold(customer_id, hold.id)
         measurement_id = new_id() if raw else ""
         if raw and feature is not None:
-            moved = numbers.count(
+            record(
+                self._runner,
                 tx,
                 catalog,
                 snapshot,
                 feature,
                 customer_id=customer_id,
                 resource_id=hold.resource_id,
-                behavior="DELTA",
+                measurement_id=measurement_id,
                 value=raw,
                 created_ms=hold.start_ms,
                 is_late=True,
-            )
-            thresholds.tell(
-                self._runner,
-                tx,
-                customer_id=customer_id,
-                resource_id=hold.resource_id,
-                feature=feature,
                 winner=find_winner(catalog, snapshot, feature, hold.resource_id, tx.now_ms)[0],
-                moved=moved,
-            )
-            tx.append_measurement(
-                customer_id, hold.resource_id, feature.id, measurement_id, "DELTA", raw, hold.start_ms, b""
             )
         self._charge(tx, catalog, snapshot, customer_id, hold, raw, measurement_id, is_held=is_held)
         kind, item_id = (METERED, hold.feature_id) if hold.feature_id else (CREDIT, hold.currency_id)
-        after = evaluate(
-            catalog,
-            view_of(self._runner, tx, customer_id),
-            item_id,
-            resource_id=hold.resource_id,
-            kind=kind,
-            now_ms=tx.now_ms,
-        )
-        assert after is not None, "what was counted is in the catalog"
-        return ConsumeReply(
-            measurement_id, keep(item_id, after.answer), hold.amount if is_held else 0, not is_held, scale
-        )
+        after = answer_now(self._runner, tx, catalog, customer_id, item_id, resource_id=hold.resource_id, kind=kind)
+        return ConsumeReply(measurement_id, keep(item_id, after), hold.amount if is_held else 0, not is_held, scale)
 
     def _charge(
         self,
@@ -266,8 +246,8 @@ class Reservations:
         if hold.feature_id:
             cost = 0
             if hold.rate and currency is not None:
-                units = raw_to_decimal(raw, catalog.features[hold.feature_id].scale)
-                cost = multiply(units, Decimal(hold.rate), currency.scale)
+                scale = catalog.features[hold.feature_id].scale
+                cost = credits_for(raw, scale, Decimal(hold.rate), currency.scale)
         parts, rest = used(hold, cost) if is_held else ((), cost)
         stored = {grant.id: grant for grant in numbers.load_grants(tx, customer_id)}
         for grant_id, part in parts:
@@ -316,12 +296,12 @@ class Reservations:
             holds = numbers.load_holds(tx, customer_id)
             if not any(hold.id == hold_id and is_active(hold, tx.now_ms) for hold in holds):
                 raise _Nothing
-            catalog, snapshot = self._runner.catalog(tx), snapshot_of(tx, customer_id)
+            catalog, snapshot = self._runner.catalog(tx), snapshot_of(self._runner, tx, customer_id)
             numbers.settle(tx, catalog, snapshot, customer_id)
             tx.delete_hold(customer_id, hold_id)
             numbers.settle(tx, catalog, snapshot, customer_id)
             if key not in (None, hold_id):
-                body = fingerprint(repr(canonical(command)).encode(errors="replace"))
+                body = stands_for(command)
                 tx.put_idempotency(RELEASE, hold_id, customer_id, body, _encode(ReleaseReply(hold_id)))
             return ReleaseReply(hold_id)
 

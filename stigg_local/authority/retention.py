@@ -5,7 +5,6 @@ what counts for ever is in the folded row; it goes by the time that has surely p
 believed; usage of the time before is refused from then on, for whether it was counted cannot be told any more.
 """
 
-from collections.abc import Iterable
 from itertools import islice
 
 from stigg_local.authority import metering
@@ -15,7 +14,6 @@ from stigg_local.core import meter as meters
 from stigg_local.core.sources import Catalog
 from stigg_local.core.usage import fold
 from stigg_local.errors import StoreError
-from stigg_local.store.event_body import dimensions_of
 from stigg_local.store.event_log_rows import UsageEvent
 from stigg_local.store.tx import Tx
 
@@ -175,14 +173,10 @@ def _fold_events(tx: Tx, catalog: Catalog, customer_id: str, resource_id: str, t
     for feature_id, metering_ in metering.meters_of(catalog).items():
         base, members = metering.folded(tx, metering_, customer_id, resource_id)
         new: set[bytes] = set()
-        aggregate = meters.fold(metering_.meter, _readable(taken), new)
+        aggregate = meters.fold(metering_.meter, metering.readable(taken), new)
         if metering_.meter.is_set:
             # Sets grow by what is new: what was folded before stays as it is.
             added[feature_id] = metering.folded_bodies(metering_, aggregate, new - members)
         elif aggregate.count:
             replaced[feature_id] = metering.folded_bodies(metering_, metering_.meter.join(base, aggregate), set())
     tx.replace_events(customer_id, resource_id, taken, replaced, added)
-
-
-def _readable(events: Iterable[UsageEvent]) -> Iterable[tuple[str, meters.Dimensions]]:
-    return ((event.event_name, dimensions_of(event.body)) for event in events)

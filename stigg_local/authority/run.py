@@ -22,6 +22,7 @@ from stigg_local.core.event import Event
 from stigg_local.core.ids import check_id
 from stigg_local.core.lifecycle import advance, due_ms
 from stigg_local.core.payment import PaymentProvider
+from stigg_local.core.place import FOLLOWER
 from stigg_local.core.snapshot import derive_snapshot
 from stigg_local.core.sources import Catalog
 from stigg_local.core.usage import USAGE_THRESHOLDS
@@ -33,19 +34,13 @@ from stigg_local.store.tx import Tx
 T = TypeVar("T", bound=Struct)
 R = TypeVar("R")
 
-# How the id of a free plan that follows an end differs from the ended one's.
-FOLLOWER = "-downgrade"
-
 _snapshot_decoder = msgspec.msgpack.Decoder(CustomerSnapshot)
 _customer_decoder = msgspec.json.Decoder(Customer)
 encode = msgspec.msgpack.Encoder().encode
 _encode_record = msgspec.json.Encoder().encode
 
-
 # Who sent a command, in the events of what it did; a boundary in time is the system's.
 APPLICATION = "application"
-
-
 # What stands for the arguments of a command under a key that the caller does not know.
 _UNTOLD = bytes(16)
 SNAPSHOTS_MAX = 1000
@@ -178,8 +173,7 @@ class Runner:
             self.on_events(happened)
 
     def customer(self, tx: Tx, customer_id: str) -> Customer:
-        body = tx.customer_record(customer_id)
-        customer = None if body is None else _customer_decoder.decode(body)
+        customer = self.stored(tx, customer_id)
         if customer is None:
             raise _customer_not_found(tx, customer_id)
         if customer.archived_ms is not None:
@@ -188,7 +182,7 @@ class Runner:
 
     def snapshot(self, tx: Tx, customer_id: str, resource_id: str | None) -> CustomerSnapshot:
         raw = tx.customer_snapshot(customer_id)
-        snapshot = None if raw is None else self._decoded(raw)
+        snapshot = None if raw is None else self.decoded(raw)
         if snapshot is None:
             raise _customer_not_found(tx, customer_id)
         if snapshot.is_archived:
@@ -201,7 +195,8 @@ class Runner:
             )
         return snapshot
 
-    def _decoded(self, raw: bytes) -> CustomerSnapshot:
+    def decoded(self, raw: bytes) -> CustomerSnapshot:
+        """A stored snapshot; the same bytes give the same one."""
         snapshot = self._snapshots.get(raw)
         if snapshot is None:
             if len(self._snapshots) >= SNAPSHOTS_MAX:
@@ -253,6 +248,7 @@ class Runner:
         heirs: dict[str, str] | None = None,
         events: Sequence[Event] = (),
         by_time: bool = False,
+        derived: CustomerSnapshot | None = None,
     ) -> None:
         """Write a changed record with all that follows from it.
 
@@ -262,10 +258,11 @@ class Runner:
             heirs: Ended subscription -> the one that goes on with its usage cycle.
             events: What happened, for the log and for listeners.
             by_time: Time alone changed it, which readers have known all along: the answers' `as_of` stays.
+            derived: What is derived from the record, where that is known.
         """
         raw = tx.customer_snapshot(customer.id)
         known = None if raw is None else _snapshot_decoder.decode(raw)
-        after = self.derive(catalog, customer, tx)
+        after = self.derive(catalog, customer, tx) if derived is None else derived
         if by_time and known is not None:
             after = replace(after, as_of_ms=known.as_of_ms)
         tx.put_customer_record(customer.id, _encode_record(customer).decode())
@@ -314,8 +311,20 @@ class Runner:
 
         self.store.write(decide, operation="repair", key=new_id())
 
-    def settle_due(self, tx: Tx, catalog: Catalog, *, now_ms: int, limit: int) -> list[str]:
-        """Write what time has done until `now_ms`, for at most `limit` customers; returns whose."""
+    def settle_due(
+        self,
+        tx: Tx,
+        catalog: Catalog,
+        *,
+        now_ms: int,
+        limit: int,
+        begin: Callable[[Customer], Customer] | None = None,
+    ) -> int:
+        """Write what time has done until `now_ms`, for at most `limit` customers; returns for how many.
+
+        Args:
+            begin: Notes the charges that are due on a record that is about to be written.
+        """
         due = tx.due_before(now_ms, limit)
         for _, customer_id in due:
             known = self.stored(tx, customer_id)
@@ -323,11 +332,12 @@ class Runner:
                 tx.put_due(customer_id, None)
                 continue
             advanced = advance(known, catalog, to_ms=now_ms)
-            if advanced.customer is known:
+            customer = advanced.customer if begin is None else begin(advanced.customer)
+            if customer is known:
                 self.follow_due(tx, known)
-                continue
-            self.put_customer(tx, catalog, advanced.customer, before=known, events=advanced.events, by_time=True)
-        return [customer_id for _, customer_id in due]
+            else:
+                self.put_customer(tx, catalog, customer, before=known, events=advanced.events, by_time=True)
+        return len(due)
 
     def derive_all(self, tx: Tx, catalog: Catalog, move: Callable[[Customer], Customer] | None) -> tuple[str, ...]:
         """Give every customer what `move` makes of the record, and derive again what changed; returns whose.
@@ -345,14 +355,14 @@ class Runner:
                     continue
                 customer = known if move is None else move(known)
                 snapshot = tx.customer_snapshot(customer_id)
-                derived = encode(self.derive(catalog, customer, tx))
+                derived = self.derive(catalog, customer, tx)
                 if (
                     customer == known
                     and snapshot is not None
-                    and _same_sources(snapshot, derived, min(tx.now_ms, tx.mark_ms))
+                    and _same_sources(snapshot, encode(derived), min(tx.now_ms, tx.mark_ms))
                 ):
                     continue
-                self.put_customer(tx, catalog, customer, before=known)
+                self.put_customer(tx, catalog, customer, before=known, derived=derived)
                 changed.append(customer_id)
             after = page[-1]
         return tuple(changed)

@@ -8,6 +8,7 @@ from msgspec.structs import replace
 
 from stigg_local.authority.collection import invoice_id_of
 from stigg_local.authority.payments import Payments
+from stigg_local.authority.replies import passed_on
 from stigg_local.authority.run import Runner
 from stigg_local.authority.subscription_reads import SubscriptionReads
 from stigg_local.clock import new_id, new_short_id
@@ -62,30 +63,24 @@ class Subscriptions(SubscriptionReads):
             AuthorityUnavailable: The payment provider could not be asked; repeat with the same key.
         """
         used_key = new_id() if key is None else key
-        code = command.promotion_code
-        resolved = self._payments.resolve(code)
+        resolved = self._payments.resolve(command.promotion_code)
 
         def decide(customer: Customer, catalog: Catalog, tx: Tx) -> Decided:
-            if command.paying_customer_id is not None:
-                self._runner.customer(tx, command.paying_customer_id)
-            decided = provision(
-                customer,
+            return provisioned(
+                self._runner,
+                self._payments,
+                tx,
                 catalog,
-                replace(command, resolved_coupon=resolved, redeemed=self._payments.redeemed(tx, code)),
-                now_ms=tx.now_ms,
-                new_id=new_short_id,
-                is_taken=lambda asked: tx.subscription_owner(asked) is not None,
-                charges=self._runner.charges,
+                customer,
+                replace(command, resolved_coupon=resolved),
                 invoice_id=invoice_id_of("provisionSubscription", used_key),
             )
-            self._payments.count_redemption(tx, code)
-            return decided
 
         return self._charged(
             "provisionSubscription",
             used_key,
             command,
-            lambda _: command.customer_id,
+            command.customer_id,
             decide,
             billing_information=billing_information,
             checkout_options=checkout_options,
@@ -119,7 +114,7 @@ class Subscriptions(SubscriptionReads):
             "updateSubscription",
             used_key,
             command,
-            lambda tx: self._runner.owner(tx, command.subscription_id),
+            self._owner(command.subscription_id),
             decide,
             billing_information=billing_information,
         )
@@ -165,7 +160,7 @@ class Subscriptions(SubscriptionReads):
             "migrateSubscriptionToLatest",
             used_key,
             command,
-            lambda tx: self._runner.owner(tx, command.subscription_id),
+            self._owner(command.subscription_id),
             lambda customer, catalog, tx: migrate(
                 customer,
                 catalog,
@@ -211,6 +206,8 @@ class Subscriptions(SubscriptionReads):
             tx.put_subscription_owner(done.subscription_id, to_customer_id)
             return subscription_result(done.destination, done.subscription_id, catalog, now_ms=tx.now_ms)
 
+        # What is queued of the one who loses it was used while it was his.
+        runner.store.settle_queued(self._owner(subscription_id))
         return runner.run(
             "delegateSubscription",
             key,
@@ -221,6 +218,9 @@ class Subscriptions(SubscriptionReads):
         )
 
     # ------------------------------------------------------------------ inside
+
+    def _owner(self, subscription_id: str) -> str:
+        return self._runner.store.read(lambda tx: self._runner.owner(tx, subscription_id))
 
     def _standing(self, reply: ProvisionSubscriptionResult, subscription_id: str) -> SubscriptionResult:
         return self.get(subscription_id) if reply.subscription is None else reply.subscription
@@ -238,15 +238,14 @@ class Subscriptions(SubscriptionReads):
             runner.put_decided(tx, catalog, customer, decided)
             return subscription_result(decided.customer, decided.subscription_id, catalog, now_ms=tx.now_ms)
 
-        customer_id = runner.store.read(lambda tx: runner.owner(tx, subscription_id))
-        return runner.run(operation, key, customer_id, command, work, SubscriptionResult)
+        return runner.run(operation, key, self._owner(subscription_id), command, work, SubscriptionResult)
 
     def _charged(
         self,
         operation: str,
         key: str,
         command: Struct,
-        whose: Callable[[Tx], str],
+        customer_id: str,
         decide: Decide,
         *,
         billing_information: Mapping[str, Any] | None = None,
@@ -254,7 +253,6 @@ class Subscriptions(SubscriptionReads):
     ) -> ProvisionSubscriptionResult:
         """Run a command that may have to be paid for; the provider is asked outside of any transaction."""
         runner = self._runner
-        customer_id = runner.store.read(whose)
 
         def work(tx: Tx) -> ProvisionSubscriptionResult:
             catalog = runner.catalog(tx)
@@ -266,12 +264,42 @@ class Subscriptions(SubscriptionReads):
                 subscription=subscription_result(decided.customer, decided.subscription_id, catalog, now_ms=tx.now_ms),
             )
 
-        passed_on = (
-            None if billing_information is checkout_options is None else (billing_information, checkout_options)
-        )
         reply = runner.run(
-            operation, key, customer_id, command, work, ProvisionSubscriptionResult, passed_on=passed_on
+            operation,
+            key,
+            customer_id,
+            command,
+            work,
+            ProvisionSubscriptionResult,
+            passed_on=passed_on(billing_information, checkout_options),
         )
         return self._payments.finish(
             operation, key, reply, billing_information=billing_information, checkout_options=checkout_options
         )
+
+
+def provisioned(
+    runner: Runner,
+    payments: Payments,
+    tx: Tx,
+    catalog: Catalog,
+    customer: Customer,
+    command: ProvisionSubscription,
+    *,
+    invoice_id: str,
+) -> Decided:
+    """What the core makes of a provisioning in a transaction; its promotion code counts as used."""
+    if command.paying_customer_id is not None:
+        runner.customer(tx, command.paying_customer_id)
+    decided = provision(
+        customer,
+        catalog,
+        replace(command, redeemed=payments.redeemed(tx, command.promotion_code)),
+        now_ms=tx.now_ms,
+        new_id=new_short_id,
+        is_taken=lambda asked: tx.subscription_owner(asked) is not None,
+        charges=runner.charges,
+        invoice_id=invoice_id,
+    )
+    payments.count_redemption(tx, command.promotion_code)
+    return decided

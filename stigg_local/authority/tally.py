@@ -10,7 +10,6 @@ from stigg_local.clock import new_id
 from stigg_local.core.customer import CustomerSnapshot
 from stigg_local.core.entitlement import counting_windows, find_winner
 from stigg_local.core.meter import Aggregate, CompiledMeter, Dimension, Reading
-from stigg_local.core.quantity import multiply, raw_to_decimal
 from stigg_local.core.sources import Catalog, contribution
 from stigg_local.store.event_log_rows import MeterRow, WindowKey
 from stigg_local.store.seals import customer_corrupt
@@ -139,24 +138,16 @@ class Tally:
     def _charge(self, meter: CompiledMeter, increases: dict[tuple[int, int], int], created_ms: int) -> None:
         feature, catalog = meter.feature, self._catalog
         then = find_winner(catalog, self._snapshot, feature, self._resource_id, created_ms)[0]
-        rate = None if then is None else then.contribution.rate
-        currency = None if rate is None else catalog.currencies.get(rate.currency_id)
-        if then is None or rate is None or currency is None:
-            return
-        increase = increases.get((then.from_ms, then.end_ms), 0)
-        cost = 0
-        if increase > 0:
-            cost = multiply(raw_to_decimal(increase, feature.scale), rate.amount, currency.scale)
-        if cost:
-            numbers.charge(
+        if then is not None:
+            numbers.charge_use(
                 self._tx,
                 catalog,
                 self._snapshot,
+                feature,
+                then.contribution.rate,
+                increases.get((then.from_ms, then.end_ms), 0),
                 customer_id=self._customer_id,
                 resource_id=self._resource_id,
-                currency_id=currency.id,
-                cost=cost,
                 at_ms=created_ms,
-                feature_id=feature.id,
                 measurement_id=new_id(),
             )

@@ -7,7 +7,7 @@ the transaction that writes it.
 from stigg_local.authority.payments import Payments
 from stigg_local.authority.run import Runner
 from stigg_local.clock import new_id
-from stigg_local.core.lifecycle import advance
+from stigg_local.core.customer import Customer
 from stigg_local.store.tx import Tx
 
 # Customers in one transaction: a writer waits no longer than for so many.
@@ -29,22 +29,14 @@ class Maintenance:
         def work(tx: Tx) -> int:
             open_ids.clear()
             catalog = runner.catalog(tx)
-            if not runner.charges:
-                return len(runner.settle_due(tx, catalog, now_ms=now_ms, limit=PAGE))
-            due = tx.due_before(now_ms, PAGE)
-            for _, customer_id in due:
-                known = runner.stored(tx, customer_id)
-                if known is None or known.archived_ms is not None:
-                    tx.put_due(customer_id, None)
-                    continue
-                advanced = advance(known, catalog, to_ms=now_ms)
-                customer, claimed = self._payments.begin_due(tx, catalog, advanced.customer, now_ms=now_ms)
-                if customer is known:
-                    runner.follow_due(tx, known)
-                else:
-                    runner.put_customer(tx, catalog, customer, before=known, events=advanced.events, by_time=True)
+
+            def begin(customer: Customer) -> Customer:
+                customer, claimed = self._payments.begin_due(tx, catalog, customer, now_ms=now_ms)
                 open_ids.extend(claimed)
-            return len(due)
+                return customer
+
+            charged = begin if runner.charges else None
+            return runner.settle_due(tx, catalog, now_ms=now_ms, limit=PAGE, begin=charged)
 
         count = runner.write(work, operation="settleDue", key=new_id())
         for error in self._payments.collect_due(open_ids):

@@ -3,29 +3,27 @@
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-import msgspec
 from msgspec import Struct
 
-from stigg_local.authority import numbers, thresholds
+from stigg_local.authority import numbers
 from stigg_local.authority.events import check_not_folded, repaired
+from stigg_local.authority.recording import record
 from stigg_local.authority.run import Runner
 from stigg_local.authority.usage_check import created_at, entitled_or_refused, metered_feature
 from stigg_local.clock import new_id
 from stigg_local.core.credit import Grant
-from stigg_local.core.entitlement import find_winner
+from stigg_local.core.entitlement import Winner, find_winner
 from stigg_local.core.ledger import GRANTED
-from stigg_local.core.nearest import nearest
 from stigg_local.core.period import FOREVER_MS, to_text
-from stigg_local.core.quantity import from_raw, multiply, raw_to_decimal, to_raw
+from stigg_local.core.quantity import from_raw, to_raw
 from stigg_local.core.result import (
     CreditGrantResult,
     ReportUsageResult,
     grant_result,
 )
-from stigg_local.errors import InvalidInput, NotFound
+from stigg_local.errors import InvalidInput
 from stigg_local.store.tx import Tx
 
-_encode = msgspec.msgpack.Encoder().encode
 REPORT = "reportUsage"
 
 
@@ -73,14 +71,7 @@ class Usage:
         def decide(tx: Tx) -> CreditGrantResult:
             catalog = self._runner.catalog(tx)
             snapshot = self._runner.snapshot(tx, command.customer_id, command.resource_id)
-            currency = catalog.currencies.get(command.currency_id)
-            if currency is None:
-                near = nearest(command.currency_id, catalog.currencies)
-                raise NotFound(
-                    f"credit currency `{command.currency_id}` does not exist",
-                    code="CustomCurrencyNotFound",
-                    hint=f"did you mean `{near}`" if near else "add it to the catalog's creditCurrencies",
-                )
+            currency = catalog.currency(command.currency_id)
             amount = to_raw(command.amount, currency.scale, name="amount")
             effective = tx.now_ms if command.effective_ms is None else command.effective_ms
             expire = FOREVER_MS if command.expire_ms is None else command.expire_ms
@@ -187,61 +178,40 @@ def _record(runner: Runner, tx: Tx, command: ReportUsage, durability: str) -> Re
     )
     current = entitled_or_refused(standing.winner, command.customer_id, feature, is_active=standing.is_active)
     measurement_id = new_id()
-    moved = numbers.count(
+    moved = record(
+        runner,
         tx,
         catalog,
         snapshot,
         feature,
         customer_id=command.customer_id,
         resource_id=resource_id,
+        measurement_id=measurement_id,
         behavior=command.behavior,
         value=value,
         created_ms=created_ms,
         is_late=command.created_ms is not None,
+        winner=current,
+        dimensions=command.dimensions,
         windows=standing.windows if created_ms == tx.now_ms else None,
     )
-    tx.append_measurement(
-        command.customer_id,
-        resource_id,
-        feature.id,
-        measurement_id,
-        command.behavior,
-        value,
-        created_ms,
-        _encode(dict(command.dimensions)) if command.dimensions else b"",
-    )
-    then, _, _, _ = (
-        (current, None, None, None)
-        if created_ms == tx.now_ms
-        else find_winner(catalog, snapshot, feature, resource_id, created_ms)
-    )
-    rate = None if then is None else then.contribution.rate
-    currency = None if rate is None else catalog.currencies.get(rate.currency_id)
-    if then is not None and rate is not None and currency is not None:
+    then: Winner | None = current
+    if created_ms != tx.now_ms:
+        then = find_winner(catalog, snapshot, feature, resource_id, created_ms)[0]
+    if then is not None:
         before, after = moved.get((then.from_ms, then.end_ms), (0, 0))
-        if after > before:
-            cost = multiply(raw_to_decimal(after - before, feature.scale), rate.amount, currency.scale)
-            numbers.charge(
-                tx,
-                catalog,
-                snapshot,
-                customer_id=command.customer_id,
-                resource_id=resource_id,
-                currency_id=currency.id,
-                cost=cost,
-                at_ms=created_ms,
-                feature_id=feature.id,
-                measurement_id=measurement_id,
-            )
-    thresholds.tell(
-        runner,
-        tx,
-        customer_id=command.customer_id,
-        resource_id=resource_id,
-        feature=feature,
-        winner=current,
-        moved=moved,
-    )
+        numbers.charge_use(
+            tx,
+            catalog,
+            snapshot,
+            feature,
+            then.contribution.rate,
+            after - before,
+            customer_id=command.customer_id,
+            resource_id=resource_id,
+            at_ms=created_ms,
+            measurement_id=measurement_id,
+        )
     window = (current.from_ms, current.end_ms)
     if window in moved:
         usage = moved[window][1]

@@ -2,11 +2,10 @@
 
 from stigg_local.core.catalog import Feature
 from stigg_local.core.entitlement import Winner
-from stigg_local.core.nearest import nearest
 from stigg_local.core.period import to_text
 from stigg_local.core.sources import Catalog
 from stigg_local.core.usage import AHEAD_MS_MAX
-from stigg_local.errors import InvalidInput, NotAllowed, NotFound
+from stigg_local.errors import InvalidInput, NotAllowed
 
 
 def metered_feature(catalog: Catalog, feature_id: str) -> Feature:
@@ -17,13 +16,22 @@ def metered_feature(catalog: Catalog, feature_id: str) -> Feature:
         NotAllowed: It is not metered, or fed by raw events.
     """
     feature = metered_or_refused(catalog, feature_id)
+    refuse_fed(feature)
+    return feature
+
+
+def refuse_fed(feature: Feature) -> None:
+    """Refuse what is counted by raw events.
+
+    Raises:
+        NotAllowed: It is.
+    """
     if feature.meter is not None:
         raise NotAllowed(
             f"feature `{feature.id}` is fed by raw events",
             code="CannotReportUsageForEntitlementWithMeterError",
             hint="report the events, or remove the meter",
         )
-    return feature
 
 
 def metered_or_refused(catalog: Catalog, feature_id: str) -> Feature:
@@ -33,14 +41,7 @@ def metered_or_refused(catalog: Catalog, feature_id: str) -> Feature:
         NotFound: There is none (`FeatureNotFound`).
         NotAllowed: It is not metered.
     """
-    feature = catalog.features.get(feature_id)
-    if feature is None:
-        near = nearest(feature_id, catalog.features)
-        raise NotFound(
-            f"feature `{feature_id}` does not exist",
-            code="FeatureNotFound",
-            hint=f"did you mean `{near}`" if near else "add it to the catalog's features",
-        )
+    feature = catalog.feature(feature_id)
     if not feature.is_metered:
         raise NotAllowed(
             f"feature `{feature.id}` is not metered",
@@ -65,8 +66,8 @@ def entitled_or_refused(current: Winner | None, customer_id: str, feature: Featu
     return current
 
 
-def created_at(stamp_ms: int | None, now_ms: int) -> int:
-    """When a report happened: as it is stamped, but not after now.
+def created_at(stamp_ms: int | None, now_ms: int, *, where: str = "created_at", what: str = "a report") -> int:
+    """When a report or an event happened: as it is stamped, but not after now.
 
     Raises:
         InvalidInput: The stamp lies further ahead than clocks differ.
@@ -75,8 +76,8 @@ def created_at(stamp_ms: int | None, now_ms: int) -> int:
         return now_ms
     if stamp_ms > now_ms + AHEAD_MS_MAX:
         raise InvalidInput(
-            f"created_at is {to_text(stamp_ms)}, which lies in the future",
+            f"{where} is {to_text(stamp_ms)}, which lies in the future",
             code="InvalidArgumentError",
-            hint="stamp a report when it happens",
+            hint=f"stamp {what} when it happens",
         )
     return min(stamp_ms, now_ms)

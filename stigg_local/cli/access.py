@@ -19,9 +19,6 @@ from stigg_local.cli.output import Output
 from stigg_local.cli.words import details, instant, verdict
 from stigg_local.core.answer import CreditEntitlement, Entitlement, EnumEntitlement, MeteredEntitlement
 
-# `reader` is asked for here, too.
-__all__ = ["DENIED", "TYPES", "check", "clock", "confirm", "reader", "report", "request", "status"]
-
 DENIED = 3
 BROKEN = 1
 
@@ -119,7 +116,7 @@ def _show(out: Output, customer: str, feature: str, answer: Entitlement) -> None
     rows.append(("source", answer.source))
     if answer.valid_until is not None:
         rows.append(("valid until", instant(answer.valid_until)))
-    _pairs(out, rows)
+    out.fields(rows)
 
 
 # A negative VALUE looks like an option; unknown options therefore become arguments here and are refused as such.
@@ -187,7 +184,7 @@ def report(
     rows.append(("now", f"{verdict(after)}, {details(after)}"))
     if result.next_reset_date is not None:
         rows.append(("resets", instant(result.next_reset_date)))
-    _pairs(out, [*rows, ("measurement", result.measurement_id), ("durability", result.durability)])
+    out.fields([*rows, ("measurement", result.measurement_id), ("durability", result.durability)])
     return 0
 
 
@@ -212,7 +209,7 @@ def status(out: Output, *, fallback_file: str | None, data_dir: str | None) -> i
         out.json(found.to_dict())
     else:
         out.line(found.state, "good" if found.state in ("FRESH", "OFFLINE") else "bad")
-        _pairs(out, [(name, text) for name, text in _flat(found.to_dict()) if name != "state"])
+        out.fields([(name, text) for name, text in _flat(found.to_dict()) if name != "state"])
     return BROKEN if found.state == "STORAGE" else 0
 
 
@@ -260,9 +257,3 @@ def _flat(values: dict[str, Any], prefix: str = "") -> list[tuple[str, str]]:
         elif value is not None:
             pairs.append((prefix + name, str(value).lower() if isinstance(value, bool) else str(value)))
     return pairs
-
-
-def _pairs(out: Output, rows: list[tuple[str, str]]) -> None:
-    width = max((len(name) for name, _ in rows), default=0)
-    for name, text in rows:
-        out.line(f"  {name.ljust(width)}  {text}")

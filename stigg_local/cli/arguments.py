@@ -4,7 +4,7 @@ Laws: an option that was not given is absent, never a default; what the values m
 """
 
 import re
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
 from decimal import Decimal
 from enum import StrEnum
 from typing import Any
@@ -110,6 +110,24 @@ def custom_entitlements(features: Iterable[str], credits: Iterable[str]) -> list
         count = number(amount, f"--credits {name[:60]}")
         found.append({"credit": {"currency_id": name, "amount": count, "cadence": cadence.upper()}})
     return found
+
+
+def changes(clear: Iterable[str], clearable: Mapping[str, str], named: Mapping[str, Any]) -> dict[str, Any]:
+    """What is named of a record, and None for what is taken away, as arguments of a call.
+
+    Args:
+        clear: The words of `--clear`.
+        clearable: These words and the arguments that they are of.
+        named: Arguments; None where nothing was said.
+
+    Raises:
+        click.UsageError: Something is both set and cleared.
+    """
+    found: dict[str, Any] = {name: value for name, value in named.items() if value is not None}
+    for word in clear:
+        if clearable[word] in found:
+            raise click.UsageError(f"{word} is both set and cleared")
+    return found | {clearable[word]: None for word in clear}
 
 
 def _count(text: str, name: str) -> int | float:

@@ -3,13 +3,11 @@
 import json
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import click
+from msgspec.structs import replace
 
-from stigg_local.authority.catalog_diff import Change, plan_publish
-from stigg_local.authority.catalog_file import Problem, load
-from stigg_local.authority.publish import Applied
 from stigg_local.cli.options import (
     Commands,
     command_clock,
@@ -25,6 +23,10 @@ from stigg_local.cli.options import (
 from stigg_local.cli.output import Output, Tone
 from stigg_local.client import Stigg
 from stigg_local.errors import CatalogInvalid
+
+if TYPE_CHECKING:
+    from stigg_local.authority.catalog_file import Problem
+    from stigg_local.authority.publish import Applied
 
 INVALID = 2
 
@@ -66,6 +68,8 @@ def validate(out: Output, *, file: str) -> int:
       stigg-local catalog validate catalog.toml
       stigg-local catalog validate catalog.yaml --json
     """
+    from stigg_local.authority.catalog_file import load
+
     problems: Sequence[Problem] = ()
     try:
         with out.progress("reading the catalog"):
@@ -104,7 +108,7 @@ def diff(out: Output, *, file: str, data_dir: str | None) -> int:
         with out.progress("comparing the catalog"), open_stored(data_dir) as client:
             found = client.catalog.diff(Path(file))
     else:
-        found = Applied(changes=_all_new(file))
+        found = _all_new(file)
     _show_changes(out, found, done=False)
     return 0
 
@@ -144,7 +148,7 @@ def apply(out: Output, *, file: str, migrate: str, data_dir: str | None) -> int:
     ):
         # Another process may have been first; then this says what is left to do, else it changes nothing.
         applied = client.catalog.apply(Path(file), migrate=migrate)
-    _show_changes(out, applied if applied.changes else Applied(changes=first, migrated=applied.migrated), done=True)
+    _show_changes(out, applied if applied.changes else replace(first, migrated=applied.migrated), done=True)
     return 0
 
 
@@ -207,13 +211,17 @@ def schema(out: Output, *, fallback: bool) -> int:
     return 0
 
 
-def _all_new(file: str) -> tuple[Change, ...]:
+def _all_new(file: str) -> "Applied":
     """What a file adds to a directory that holds nothing."""
+    from stigg_local.authority.catalog_diff import plan_publish
+    from stigg_local.authority.catalog_file import load
+    from stigg_local.authority.publish import Applied
+
     loaded = load(Path(file))
-    return tuple(plan_publish((), loaded.catalog, file=loaded.name).changes)
+    return Applied(changes=tuple(plan_publish((), loaded.catalog, file=loaded.name).changes))
 
 
-def _show_changes(out: Output, found: Applied, *, done: bool) -> None:
+def _show_changes(out: Output, found: "Applied", *, done: bool) -> None:
     if out.as_json:
         out.json(found.to_dict())
         return

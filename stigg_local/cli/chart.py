@@ -3,8 +3,6 @@
 Law: pure; what is drawn is a staircase, for usage holds until it changes.
 """
 
-from xml.sax.saxutils import escape
-
 from stigg_local.core.usage_result import UsageHistory
 from stigg_local.core.words import UsageMarkerType
 
@@ -60,6 +58,8 @@ def lines(history: UsageHistory, width: int, *, is_plain: bool) -> list[str]:
 
 def svg(history: UsageHistory, title: str) -> str:
     """The picture: a staircase, a dashed line at each reset, and what the axes mean."""
+    from html import escape
+
     width, height = SVG_WIDTH - _LEFT - _RIGHT, SVG_HEIGHT - _TOP - _BOTTOM
     length = max(1, history.end_ms - history.start_ms)
     top = max([float(point.value) for point in history.points] + [0.0]) or 1.0
@@ -80,16 +80,16 @@ def svg(history: UsageHistory, title: str) -> str:
         f" {item.timestamp:%Y-%m-%dT%H:%M:%SZ}</title></line>"
         for item in history.markers
     ]
-    baseline = _TOP + height
+    baseline, title = _TOP + height, escape(title, quote=False)
     text = 'font-family="sans-serif" font-size="12" fill="#374151"'
     begin, end = history.start_date, history.end_date
     return "\n".join(
         [
             f'<svg xmlns="http://www.w3.org/2000/svg" width="{SVG_WIDTH}" height="{SVG_HEIGHT}"'
             f' viewBox="0 0 {SVG_WIDTH} {SVG_HEIGHT}" role="img">',
-            f"<title>{escape(title)}</title>",
+            f"<title>{title}</title>",
             f'<rect width="{SVG_WIDTH}" height="{SVG_HEIGHT}" fill="#ffffff"/>',
-            f'<text x="{_LEFT}" y="20" {text}>{escape(title)}</text>',
+            f'<text x="{_LEFT}" y="20" {text}>{title}</text>',
             f'<line x1="{_LEFT}" y1="{baseline}" x2="{_LEFT + width}" y2="{baseline}" stroke="#9ca3af"/>',
             f'<path d="{"".join(path)}V{baseline}H{_LEFT}Z" fill="#93c5fd" fill-opacity="0.35" stroke="none"/>',
             f'<path d="{"".join(path)}" fill="none" stroke="#1d4ed8" stroke-width="1.5"/>',

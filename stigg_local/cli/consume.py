@@ -1,33 +1,38 @@
 """`consume`, `reserve`, `settle`, `release` and `reservations`: use what there is room for, or hold it for a while."""
 
-from typing import Any
+from typing import TYPE_CHECKING
 
 import click
 
+from stigg_local.cli.arguments import options
 from stigg_local.cli.options import data_dir_option, json_option, number, open_stored, pass_output
 from stigg_local.cli.output import Output
 from stigg_local.cli.words import amount as amount_of
 from stigg_local.cli.words import details, instant, verdict
 from stigg_local.core.answer import Entitlement, MeteredEntitlement
+from stigg_local.core.ids import told
+from stigg_local.errors import InvalidInput
+
+if TYPE_CHECKING:
+    from stigg_local.core.consume_result import ConsumeResult
+    from stigg_local.reserve_calls import Hold
 
 REFUSED = 3
 
 
-def _options(command: Any) -> Any:
-    """What `consume` and `reserve` share."""
-    for option in (
-        click.option("--idempotency-key", metavar="K", help="The same key with the same request counts once."),
-        click.option("--resource", metavar="R", help="The resource whose usage it is."),
-        click.option("--currency", metavar="C", help="Credits of a currency alone, instead of a feature."),
-    ):
-        command = option(command)
-    return command
+# What `consume` and `reserve` share.
+_options = options(
+    click.option("--currency", metavar="C", help="Credits of a currency alone, instead of a feature."),
+    click.option("--resource", metavar="R", help="The resource whose usage it is."),
+    click.option("--idempotency-key", metavar="K", help="The same key with the same request counts once."),
+)
 
 
 @click.command(short_help="Use what there is room for, or nothing.")
 @click.argument("customer")
 @click.argument("feature", required=False)
-@click.option("--value", default="1", metavar="N", show_default=True, help="Units, or credits with --currency.")
+@click.argument("units", metavar="[VALUE]", required=False)
+@click.option("--value", metavar="N", help="Units, or credits with --currency.  [default: 1]")
 @_options
 @data_dir_option
 @json_option
@@ -37,42 +42,39 @@ def consume(
     *,
     customer: str,
     feature: str | None,
-    value: str,
+    units: str | None,
+    value: str | None,
     currency: str | None,
     resource: str | None,
     idempotency_key: str | None,
     data_dir: str | None,
 ) -> int:
-    """Record that CUSTOMER uses FEATURE if there is room for it; check and record are one step.
+    """Record that CUSTOMER uses VALUE of FEATURE if there is room for it; check and record are one step.
 
     Exit code 0: recorded, on disk; 3: refused with the reason, and nothing recorded.
 
     \b
     Examples:
       stigg-local consume customer-acme feature-api-calls
-      stigg-local consume customer-acme feature-api-calls --value 25 --idempotency-key request-8d1f
+      stigg-local consume customer-acme feature-api-calls 25 --idempotency-key request-8d1f
       stigg-local consume customer-acme --currency currency-ai-credits --value 50
     """
+    if units is not None and value is not None:
+        raise InvalidInput(f"VALUE is `{told(units)}` and --value `{told(value)}`", hint="say it once")
     with open_stored(data_dir) as client:
         result = client.consume(
             customer,
             feature,
-            number(value, "--value"),
+            number(value or "1", "--value") if units is None else number(units, "VALUE"),
             currency_id=currency,
             resource_id=resource,
             idempotency_key=idempotency_key,
         )
-    if out.as_json:
-        out.json(result.to_dict())
-        return 0 if result.allowed else REFUSED
     rows = [("customer", customer), ("feature" if feature else "currency", feature or currency or "")]
-    if not result.allowed:
-        _refused(out, result.access_denied_reason, rows, result.entitlement)
-        return REFUSED
-    out.line("consumed", "good")
-    rows.append(("now", _state(result.entitlement)))
-    _pairs(out, [*rows, ("measurement", str(result.measurement_id)), ("durability", str(result.durability))])
-    return 0
+    if result.allowed:
+        rows += [("now", _state(result.entitlement)), ("measurement", str(result.measurement_id))]
+        rows.append(("durability", str(result.durability)))
+    return _told(out, result, "consumed", rows)
 
 
 @click.command(short_help="Hold an upper bound for a while.")
@@ -117,17 +119,11 @@ def reserve(
             ttl_seconds=float(number(ttl, "--ttl")),
             idempotency_key=idempotency_key,
         )
-    if out.as_json:
-        out.json(hold.to_dict())
-        return 0 if hold.allowed else REFUSED
     rows = [("customer", customer), ("feature" if feature else "currency", feature or currency or "")]
-    if not hold.allowed:
-        _refused(out, hold.access_denied_reason, rows, hold.entitlement)
-        return REFUSED
-    out.line("held", "good")
-    rows += [("reservation", str(hold.id)), ("until", f"{hold.expires_at:%Y-%m-%d %H:%M:%S} UTC")]
-    _pairs(out, [*rows, ("now", _state(hold.entitlement))])
-    return 0
+    if hold.allowed:
+        rows += [("reservation", str(hold.id)), ("until", f"{hold.expires_at:%Y-%m-%d %H:%M:%S} UTC")]
+        rows.append(("now", _state(hold.entitlement)))
+    return _told(out, hold, "held", rows)
 
 
 @click.command(short_help="Say what was used of a reservation.")
@@ -150,7 +146,7 @@ def settle(out: Output, *, reservation: str, actual: str, data_dir: str | None) 
         return 0
     out.line("settled late, recorded like a report" if result.is_late else "settled", "good")
     rows = [("reservation", reservation), ("held", str(result.held)), ("used", actual)]
-    _pairs(out, [*rows, ("now", _state(result.entitlement))])
+    out.fields([*rows, ("now", _state(result.entitlement))])
     return 0
 
 
@@ -210,11 +206,18 @@ def reservations(out: Output, *, customer: str, data_dir: str | None) -> int:
     return 0
 
 
-def _refused(out: Output, reason: object, rows: list[tuple[str, str]], answer: Entitlement) -> None:
-    out.line(f"refused: {reason}", "bad")
-    if _amounts(answer):
-        rows.append(("now", _amounts(answer)))
-    _pairs(out, rows)
+def _told(out: Output, result: "ConsumeResult | Hold", done: str, rows: list[tuple[str, str]]) -> int:
+    """What came of asking for room; returns the exit code."""
+    if out.as_json:
+        out.json(result.to_dict())
+    elif result.allowed:
+        out.line(done, "good")
+        out.fields(rows)
+    else:
+        amounts = _amounts(result.entitlement)
+        out.line(f"refused: {result.access_denied_reason}", "bad")
+        out.fields([*rows, ("now", amounts)] if amounts else rows)
+    return 0 if result.allowed else REFUSED
 
 
 def _state(answer: Entitlement) -> str:
@@ -226,9 +229,3 @@ def _amounts(answer: Entitlement) -> str:
     if isinstance(answer, MeteredEntitlement) and answer.reserved_usage:
         parts.append(f"{amount_of(answer.reserved_usage)} reserved")
     return ", ".join(part for part in parts if part)
-
-
-def _pairs(out: Output, rows: list[tuple[str, str]]) -> None:
-    width = max(len(name) for name, _ in rows)
-    for name, text in rows:
-        out.line(f"  {name.ljust(width)}  {text}")

@@ -9,6 +9,7 @@ import click
 from stigg_local.cli import records
 from stigg_local.cli import rows as shared
 from stigg_local.cli.arguments import (
+    changes,
     key_option,
     metadata_option,
     options,
@@ -17,20 +18,18 @@ from stigg_local.cli.arguments import (
     subscription_arguments,
     subscription_options,
 )
+from stigg_local.cli.files import import_file
 from stigg_local.cli.options import (
     Commands,
-    command_clock,
     data_dir_option,
     group_data_dir_option,
     json_option,
     pass_output,
     reader,
-    stored_directory,
     writer,
 )
 from stigg_local.cli.output import Output
 
-FAILED_LINES = 2
 RUNNING = ("NOT_STARTED", "PAYMENT_PENDING", "IN_TRIAL", "ACTIVE")
 CLEARED = {"name": "name", "email": "email", "coupon": "coupon_id", "metadata": "metadata"}
 
@@ -144,16 +143,9 @@ def update(out: Output, /, *, customer: str, idempotency_key: str | None, data_d
 
 def _patch(given: dict[str, Any]) -> dict[str, Any]:
     """What is named of a customer, as arguments; takes its options out of `given`."""
-    found: dict[str, Any] = {CLEARED[name]: None for name in given.pop("clear")}
     named = {"name": given.pop("name"), "email": given.pop("email"), "coupon_id": given.pop("coupon")}
     named["metadata"] = pairs(given.pop("metadata"), "--metadata") or None
-    for name, value in named.items():
-        if value is None:
-            continue
-        if name in found:
-            raise click.UsageError(f"{name} is both set and cleared")
-        found[name] = value
-    return found
+    return changes(given.pop("clear"), CLEARED, named)
 
 
 @customer.command(short_help="A customer with promotions and subscriptions.")
@@ -332,39 +324,16 @@ def import_(out: Output, *, file: str, text: str | None, dry_run: bool, data_dir
       stigg-local customer import customers.ndjson --dry-run
       stigg-local customer import customers.ndjson
     """
-    from stigg_local import Stigg
     from stigg_local.cli.customer_import import import_customers
-    from stigg_local.database import Problem
-    from stigg_local.store import exchange
 
-    lines_as = text or exchange.kind_of_file(file)
-    directory = stored_directory(data_dir)
-    problems: list[Problem] = []
-
-    def refuse(problem: Problem) -> None:
-        if out.as_json:
-            problems.append(problem)
-        else:
-            out.note(str(problem))
-
-    with (
-        shared.opened(file) as source,
-        shared.tried_on(directory, out, is_trial=dry_run) as where,
-        Stigg(data_dir=where, clock=command_clock()) as client,
-        out.progress("importing customers", shared.size_of(source)) as bar,
-    ):
-        counts = import_customers(
-            client,
-            exchange.read(lines_as, source),
-            file=file,
-            on_problem=refuse,
-            on_sent=lambda: bar.reach(shared.place_in(source), shared.size_of(source)),
-        )
-    if out.as_json:
-        told = {"read": counts.read, "done": counts.done, "failed": counts.failed, "dryRun": dry_run}
-        out.json(told | {"problems": [problem.to_dict() for problem in problems]})
-    else:
-        trial = ", on a copy that is gone" if dry_run else ""
-        words = f"{counts.done:,} imported, {counts.failed:,} refused{trial}"
-        out.line(f"{counts.read:,} lines: {words}", "bad" if counts.failed else "good")
-    return FAILED_LINES if counts.failed else 0
+    return import_file(
+        out,
+        file,
+        "customers",
+        lambda client, lines, refuse, moved: import_customers(
+            client, lines, file=file, on_problem=refuse, on_sent=moved
+        ),
+        text=text,
+        data_dir=data_dir,
+        dry_run=dry_run,
+    )

@@ -7,7 +7,7 @@ import json
 from collections.abc import Callable, Iterable
 from typing import Any
 
-from stigg_local.calls import IMPORT_MAX, import_commands
+from stigg_local.calls import CUSTOMER_FIELDS, IMPORT_MAX, import_commands
 from stigg_local.client import Stigg
 from stigg_local.core.command import fields
 from stigg_local.core.ids import told
@@ -15,7 +15,6 @@ from stigg_local.database import Imported, Problem
 from stigg_local.errors import InvalidInput, StiggError, StoreError
 from stigg_local.store.exchange import Line
 
-FIELDS = ("customer_id", "name", "email", "coupon_id", "metadata")
 METADATA_COLUMN = "metadata."
 
 Row = dict[str, Any]
@@ -82,7 +81,7 @@ def _row(line: Line) -> Row:
         raise line.error or InvalidInput("the line cannot be read")
     columns = {name: value for name, value in line.fields.items() if name.startswith(METADATA_COLUMN)}
     rest = {name: value for name, value in line.fields.items() if name not in columns}
-    row = fields(rest, FIELDS, "the line", ("customer_id",))
+    row = fields(rest, CUSTOMER_FIELDS, "the line", ("customer_id",))
     if isinstance(row.get("metadata"), str):
         try:
             row["metadata"] = json.loads(row["metadata"])

@@ -10,6 +10,7 @@ from pathlib import Path
 import click
 
 from stigg_local.cli import rows as shared
+from stigg_local.cli.files import import_file
 from stigg_local.cli.options import (
     Commands,
     command_clock,
@@ -24,7 +25,6 @@ from stigg_local.cli.output import Output
 from stigg_local.core.period import to_text
 from stigg_local.store.connection import prepare_directory
 
-FAILED_LINES = 2
 KINDS = ("customers", "subscriptions", "promotions", "credits", "usage")
 # What the views are called that are exported.
 EXPORTED = {"promotional_entitlements": "promotions", "credit_grants": "credits", "measurements": "usage"}
@@ -201,45 +201,22 @@ def import_(
       stigg-local db import usage 2025-01.csv --key-prefix january
       stigg-local db export measurements --data-dir a | stigg-local db import usage - --format ndjson --data-dir b
     """
-    from stigg_local import Stigg
-    from stigg_local.database import Problem, import_lines
-    from stigg_local.store import exchange
+    from stigg_local.database import import_lines
 
     kind = EXPORTED.get(kind, kind)
-    lines_as = text or exchange.kind_of_file(file)
     prefix = key_prefix or ("standard-input" if file == "-" else Path(file).name)
-    directory = stored_directory(data_dir)
-    problems: list[Problem] = []
-
-    def refuse(problem: Problem) -> None:
-        if out.as_json:
-            problems.append(problem)
-        else:
-            out.note(str(problem))
-
-    with (
-        shared.opened(file) as source,
-        shared.tried_on(directory, out, is_trial=dry_run) as where,
-        Stigg(data_dir=where, clock=command_clock()) as client,
-        out.progress(f"importing {kind}", shared.size_of(source)) as bar,
-    ):
-        counts = import_lines(
-            client,
-            kind,
-            exchange.read(lines_as, source),
-            file=file,
-            key_prefix=prefix,
-            on_problem=refuse,
-            on_read=lambda _: bar.reach(shared.place_in(source), shared.size_of(source)),
-        )
-    if out.as_json:
-        told = {"read": counts.read, "done": counts.done, "skipped": counts.skipped, "failed": counts.failed}
-        out.json(told | {"dryRun": dry_run, "problems": [problem.to_dict() for problem in problems]})
-    else:
-        words = f"{counts.done:,} imported, {counts.skipped:,} left aside, {counts.failed:,} refused"
-        trial = ", on a copy that is gone" if dry_run else ""
-        out.line(f"{counts.read:,} lines: {words}{trial}", "bad" if counts.failed else "good")
-    return FAILED_LINES if counts.failed else 0
+    return import_file(
+        out,
+        file,
+        kind,
+        lambda client, lines, refuse, moved: import_lines(
+            client, kind, lines, file=file, key_prefix=prefix, on_problem=refuse, on_read=lambda _: moved()
+        ),
+        text=text,
+        data_dir=data_dir,
+        dry_run=dry_run,
+        may_skip=True,
+    )
 
 
 @db.command(short_help="Write a consistent, verified copy, also of a live directory.")

@@ -1,16 +1,17 @@
 """`doctor`: one page about the state of a data directory, with a way out for everything that is wrong."""
 
 from collections.abc import Callable
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import click
 
 from stigg_local.cli.options import command_clock, data_dir_option, json_option, named_directory, pass_output
 from stigg_local.cli.output import Output, Tone
 from stigg_local.core.period import to_text
-from stigg_local.doctor import Finding, Report, examine
 from stigg_local.errors import InvalidInput
-from stigg_local.store.finding import SEVERITIES
+
+if TYPE_CHECKING:
+    from stigg_local.doctor import Finding, Report
 
 FINDINGS = 5
 
@@ -39,6 +40,8 @@ def doctor(out: Output, *, fallback_file: str | None, catalog: str | None, data_
       stigg-local doctor --data-dir var/stigg --catalog catalog.toml --fallback-file fallback.toml
       stigg-local doctor --data-dir var/stigg --json
     """
+    from stigg_local.doctor import examine
+
     path = named_directory(data_dir)
     if not path.is_dir():
         raise InvalidInput(f"`{path}` does not exist", hint="name the data_dir of a client")
@@ -57,18 +60,17 @@ def doctor(out: Output, *, fallback_file: str | None, catalog: str | None, data_
     return 0 if report.is_healthy else FINDINGS
 
 
-def _show(out: Output, report: Report) -> None:
+def _show(out: Output, report: "Report") -> None:
     facts = report.facts
     out.line(_verdict(report), "good" if report.is_healthy else "bad")
-    rows = [(topic, text(facts[key])) for key, topic, text in _TOPICS if key in facts]
-    width = max(len(topic) for topic, _ in rows)
-    for topic, text in rows:
-        out.line(f"  {topic.ljust(width)}  {text}")
+    out.fields([(topic, text(facts[key])) for key, topic, text in _TOPICS if key in facts])
     for finding in (*report.findings, *report.notes):
         _tell(out, finding)
 
 
-def _verdict(report: Report) -> str:
+def _verdict(report: "Report") -> str:
+    from stigg_local.store.finding import SEVERITIES
+
     severities = [finding.severity for finding in (*report.findings, *report.notes)]
     counts = {severity: severities.count(severity) for severity in SEVERITIES}
     told = ", ".join(f"{count} {name}{'s' if count > 1 else ''}" for name, count in counts.items() if count)
@@ -77,7 +79,7 @@ def _verdict(report: Report) -> str:
     return told
 
 
-def _tell(out: Output, finding: Finding) -> None:
+def _tell(out: Output, finding: "Finding") -> None:
     out.line()
     out.line(f"{finding.severity}: {finding.id}: {finding.what}", _TONES[finding.severity])
     out.line(f"  where    {finding.where}")

@@ -1,12 +1,12 @@
 """`events report`: raw events, one from the command line or many from a file."""
 
-import sys
 from collections.abc import Iterator
 from typing import Any
 
 import click
 import msgspec
 
+from stigg_local.cli.files import opened
 from stigg_local.cli.options import data_dir_option, file_names, json_option, open_stored, pass_output
 from stigg_local.cli.output import Output
 from stigg_local.errors import InvalidInput
@@ -94,7 +94,7 @@ def _dimension(text: str) -> tuple[str, Any]:
 
 def _batches(path: str) -> Iterator[list[Any]]:
     try:
-        with sys.stdin.buffer if path == "-" else open(path, "rb") as file:
+        with opened(path) as file:
             batch: list[Any] = []
             for number, line in enumerate(file, 1):
                 if not line.strip():

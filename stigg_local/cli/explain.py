@@ -2,10 +2,9 @@
 
 import click
 
-from stigg_local.cli.access import check, reader, request
-from stigg_local.cli.options import pass_output
+from stigg_local.cli.access import check, request
+from stigg_local.cli.options import pass_output, reader
 from stigg_local.cli.output import Output
-from stigg_local.explain_calls import explain as explain_answer
 
 
 # It is asked as `check` is: the options are the same ones, and values may be given one by one.
@@ -41,6 +40,8 @@ def explain(
       stigg-local explain customer-acme feature-api-calls --resource site-1 --json
       stigg-local explain customer-acme feature-sso --fallback-file fallback.toml
     """
+    from stigg_local.explain_calls import explain as explain_answer
+
     asked = request(requested=requested, values=values, resource=resource, kind=kind)
     if each:
         if kind not in (None, "enum"):

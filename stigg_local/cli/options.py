@@ -13,7 +13,7 @@ from click.core import ParameterSource
 
 from stigg_local.cli.manual import finish
 from stigg_local.cli.output import Output
-from stigg_local.cli.values import DATA_DIR_BEFORE, DATA_DIR_VARIABLE, directories, files
+from stigg_local.cli.values import DATA_DIR_BEFORE, DATA_DIR_VARIABLE, files
 from stigg_local.client import Stigg
 from stigg_local.clock import Clock
 from stigg_local.core.nearest import nearest
@@ -91,11 +91,6 @@ def group_data_dir_option(group: F) -> F:
 def file_names(context: click.Context, _: click.Parameter, incomplete: str) -> "list[CompletionItem]":
     """Let the shell complete the name of a file, where the value is not called FILE."""
     return files(context, incomplete)
-
-
-def directory_names(context: click.Context, _: click.Parameter, incomplete: str) -> "list[CompletionItem]":
-    """Let the shell complete the name of a directory, where the value is not called DIR."""
-    return directories(context, incomplete)
 
 
 def no_data_dir_option(command: F) -> F:

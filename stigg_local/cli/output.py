@@ -82,6 +82,12 @@ class Output:
             table.add_row(*(Text(cell) for cell in row))
         self._console.print(Padding(table, (0, 0, 0, indent)))
 
+    def fields(self, rows: Sequence[tuple[str, str]]) -> None:
+        """Names and their texts, one a line."""
+        width = max((len(name) for name, _ in rows), default=0)
+        for name, text in rows:
+            self.line(f"  {name.ljust(width)}  {text}")
+
     def tree(self, branch: Branch) -> None:
         """A tree of lines; a plain one is drawn by indentation alone."""
         if self.plain and not self.as_json:

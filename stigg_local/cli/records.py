@@ -33,10 +33,7 @@ PROMOTION_HEADER = ("feature", "gives", "period", "starts", "ends")
 
 def fields(out: Output, rows: Iterable[tuple[str, str]]) -> None:
     """Names and their texts, one a line; what is empty is left out."""
-    shown = [(name, text) for name, text in rows if text]
-    width = max((len(name) for name, _ in shown), default=0)
-    for name, text in shown:
-        out.line(f"  {name.ljust(width)}  {text}")
+    out.fields([row for row in rows if row[1]])
 
 
 def more(out: Output, page: "Page[Any]", option: str = "--cursor") -> None:

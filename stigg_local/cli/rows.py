@@ -1,4 +1,4 @@
-"""What the database commands share: a connection that only reads, rows on a terminal or in a file, lines of a file."""
+"""What the database commands share: a connection that only reads, rows on a terminal or in a file."""
 
 import os
 import sys
@@ -7,9 +7,8 @@ from contextlib import contextmanager, suppress
 from functools import wraps
 from itertools import islice
 from pathlib import Path
-from tempfile import TemporaryDirectory
 from time import perf_counter
-from typing import Any, BinaryIO, TextIO, cast
+from typing import TYPE_CHECKING, Any, TextIO, cast
 
 import click
 
@@ -18,10 +17,11 @@ from stigg_local.cli.output import Bar, Output, clean
 from stigg_local.clock import SystemClock, new_short_id, wall_ms
 from stigg_local.errors import InvalidInput
 from stigg_local.store import exchange
-from stigg_local.store.backup import disk_errors, private_copy
 from stigg_local.store.environment import stored_environment
-from stigg_local.store.read_only import ReadOnly
 from stigg_local.store.site import DEFAULT_FILENAME
+
+if TYPE_CHECKING:
+    from stigg_local.store.read_only import ReadOnly
 
 # A table is for reading; whoever wants more takes a format that is for programs.
 TABLE_ROWS_MAX = 1000
@@ -66,8 +66,10 @@ def known_directory(data_dir: str | None) -> tuple[Path, str]:
     return path, stored_environment(str(path)) or ""
 
 
-def reading(data_dir: str | None, seconds: float | None = None) -> ReadOnly:
+def reading(data_dir: str | None, seconds: float | None = None) -> "ReadOnly":
     """A connection that only reads; its statements are stopped after so many seconds."""
+    from stigg_local.store.read_only import ReadOnly
+
     path, environment = known_directory(data_dir)
     end = None if seconds is None else perf_counter() + seconds
     return ReadOnly(
@@ -135,6 +137,8 @@ class _Terminal:
 @contextmanager
 def written(output: str) -> Iterator[TextIO]:
     """A file for the owner only that comes into its place whole; a pipe or a device is written to as it is."""
+    from stigg_local.store.backup import disk_errors
+
     path = Path(output)
     if not path.parent.is_dir():
         raise InvalidInput(f"`{path.parent}` is not a directory", hint="make it first")
@@ -162,42 +166,3 @@ def told(rows: Iterable[Sequence[Any]], bar: Bar) -> Iterator[Sequence[Any]]:
         if count % PROGRESS_ROWS == 0:
             bar.reach(count)
         yield row
-
-
-# Files that are read -------------------------------------------------------------------------------------------------
-
-
-@contextmanager
-def opened(file: str) -> Iterator[BinaryIO]:
-    """A file that is read line by line; `-` is standard input."""
-    if file == "-":
-        yield sys.stdin.buffer
-        return
-    try:
-        source = open(file, "rb")  # noqa: SIM115 - what the caller raises is not about opening
-    except OSError as error:
-        raise InvalidInput(f"`{file}` cannot be read: {error.strerror}") from error
-    with source:
-        yield source
-
-
-def size_of(source: BinaryIO) -> int | None:
-    """How long a file is; None for a pipe."""
-    return os.fstat(source.fileno()).st_size if source.seekable() else None
-
-
-def place_in(source: BinaryIO) -> int:
-    """How much of a file was read; 0 for a pipe."""
-    return source.tell() if source.seekable() else 0
-
-
-@contextmanager
-def tried_on(directory: Path, out: Output, *, is_trial: bool) -> Iterator[str]:
-    """The directory, or a private copy of it that goes away."""
-    if not is_trial:
-        yield str(directory)
-        return
-    with disk_errors("the directory of temporary files"), TemporaryDirectory(prefix="stigg-local-trial-") as where:
-        with out.progress("copying") as bar:
-            private_copy(str(directory), where, progress=lambda _, done, total: bar.reach(done, total or None))
-        yield where

@@ -9,6 +9,7 @@ from stigg_local.cli.arguments import (
     addon_option,
     anchor_option,
     billing_period_option,
+    changes,
     choice,
     instant,
     instant_or_none,
@@ -157,14 +158,10 @@ def update(
       stigg-local subscription update subscription-revvenu-growth-1a2b3c --cancel-at 2025-06-30
       stigg-local subscription update subscription-revvenu-growth-1a2b3c --cancel-at none
     """
-    arguments: dict[str, Any] = {CLEARED[name]: None for name in clear}
     if no_addons and addons:
         raise click.UsageError("--addon does not go with --no-addons")
-    if units:
-        arguments["billable_features"] = quantities(units, "--units", "feature_id")
-    if addons or no_addons:
-        arguments["addons"] = quantities(addons, "--addon", "addon_id", default=1)
     named: dict[str, Any] = {
+        "billable_features": quantities(units, "--units", "feature_id") or None,
         "billing_period": billing_period,
         "promotion_code": promotion_code,
         "metadata": pairs(metadata, "--metadata") or None,
@@ -172,12 +169,9 @@ def update(
         "schedule_strategy": schedule,
         "billing_cycle_anchor": billing_cycle_anchor,
     }
-    for name, value in named.items():
-        if value is None:
-            continue
-        if name in arguments:
-            raise click.UsageError(f"{name.replace('_', '-')} is both set and cleared")
-        arguments[name] = value
+    if addons or no_addons:
+        named["addons"] = quantities(addons, "--addon", "addon_id", default=1)
+    arguments = changes(clear, CLEARED, named)
     if cancel_at is not None:
         arguments["cancellation_date"] = instant_or_none(cancel_at)
     if not arguments:

@@ -1,12 +1,12 @@
 """`usage history`: how usage went, as a chart on the terminal and as a picture."""
 
-import shutil
 import sys
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import click
 
-from stigg_local.cli import chart
+from stigg_local.cli.arguments import instant as moment
 from stigg_local.cli.options import (
     Commands,
     data_dir_option,
@@ -17,8 +17,10 @@ from stigg_local.cli.options import (
 )
 from stigg_local.cli.output import Output
 from stigg_local.cli.words import instant
-from stigg_local.core.usage_result import UsageHistory
 from stigg_local.errors import InvalidInput
+
+if TYPE_CHECKING:
+    from stigg_local.core.usage_result import UsageHistory
 
 WIDTH_MIN, WIDTH_MAX = 20, 200
 ROWS_MAX = 20
@@ -68,9 +70,11 @@ def history(
     """
     with open_stored(data_dir) as client:
         found = client.get_usage_history(
-            customer, feature, resource, start_date=_instant(start), end_date=None if end is None else _instant(end)
+            customer, feature, resource, start_date=moment(start), end_date=None if end is None else moment(end)
         )
     if picture is not None:
+        from stigg_local.cli import chart
+
         try:
             picture.write_text(chart.svg(found, f"{feature} of {customer}"), "utf-8")
         except OSError as error:
@@ -84,7 +88,11 @@ def history(
     return 0
 
 
-def _show(out: Output, found: UsageHistory) -> None:
+def _show(out: Output, found: "UsageHistory") -> None:
+    import shutil
+
+    from stigg_local.cli import chart
+
     out.line(f"{found.feature_id} of {found.customer_id}", "title")
     if not found.points:
         out.line("no usage in this time")
@@ -104,8 +112,3 @@ def _show(out: Output, found: UsageHistory) -> None:
     if len(found.points) > ROWS_MAX:
         out.line(f"the last {ROWS_MAX} of {len(found.points):,} changes:")
     out.table(("at", "usage", ""), rows)
-
-
-def _instant(text: str) -> str:
-    """A date alone stands for its midnight in UTC."""
-    return f"{text}T00:00:00Z" if len(text) == 10 else text

@@ -13,8 +13,8 @@ from msgspec import Struct
 
 from stigg_local.core.period import to_datetime, to_text
 from stigg_local.core.quantity import json_number
+from stigg_local.core.reason import AccessDeniedReason
 from stigg_local.core.sources import CurrencyRef, FeatureRef
-from stigg_local.core.words import AccessDeniedReason
 
 BOOLEAN, NUMERIC, METERED, ENUM, CREDIT = "BOOLEAN", "NUMERIC", "METERED", "ENUM", "CREDIT"
 

@@ -9,8 +9,7 @@ from typing import Any
 
 from stigg_local.core.command import SUBSCRIPTION_FIELDS, check_bool, check_metadata, check_text, fields, items
 from stigg_local.core.ids import told
-from stigg_local.core.iso import COUNTRIES
-from stigg_local.core.nearest import nearest
+from stigg_local.core.iso import check_country
 from stigg_local.core.quantity import to_decimal
 from stigg_local.errors import InvalidInput
 
@@ -110,24 +109,6 @@ def checkout_options(value: object) -> dict[str, Any] | None:
     return found
 
 
-def country_code(value: object, name: str = "billing_country_code") -> str | None:
-    """An ISO 3166-1 alpha-2 country, or None.
-
-    Raises:
-        InvalidInput: It is none of them.
-    """
-    if value is None:
-        return None
-    if not isinstance(value, str) or value not in COUNTRIES:
-        near = nearest(told(value), COUNTRIES)
-        raise InvalidInput(
-            f"{name} is `{told(value)}`, not a country of ISO 3166-1 alpha-2",
-            code="InvalidArgumentError",
-            hint=f"did you mean `{near}`" if near else "like `DE`",
-        )
-    return value
-
-
 def _fields(value: object, known: tuple[str, ...], where: str, required: tuple[str, ...] = ()) -> dict[str, Any]:
     """As `command.fields`, without the value in the error: it may be of a person."""
     if not isinstance(value, Mapping):
@@ -148,7 +129,7 @@ def _text(value: object, where: str) -> str | None:
 def _address(value: object, where: str) -> dict[str, Any]:
     found = _fields(value, _ADDRESS, where)
     for name, item in found.items():
-        found[name] = country_code(item, f"{where}.country") if name == "country" else _text(item, f"{where}.{name}")
+        found[name] = check_country(item, f"{where}.country") if name == "country" else _text(item, f"{where}.{name}")
     return found
 
 

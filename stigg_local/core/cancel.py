@@ -12,7 +12,7 @@ from msgspec.structs import replace
 
 from stigg_local.core import event
 from stigg_local.core.customer import Customer, Subscription, is_trial_at
-from stigg_local.core.decided import Decided, find_alive, told, with_subscription
+from stigg_local.core.decided import Decided, find_alive, updated
 from stigg_local.core.experiment import settings_at
 from stigg_local.core.invoicing import paid_part
 from stigg_local.core.lifecycle import Advanced, advance, end_now
@@ -105,19 +105,7 @@ def _at_date(subscription: Subscription, end_ms: int | None, action: str | None,
 
 
 def _planned(advanced: Advanced, subscription: Subscription, now_ms: int) -> Decided:
-    customer = advanced.customer
-    made = told(
-        customer,
-        event.SUBSCRIPTION_UPDATED,
-        subscription,
-        now_ms,
-        cancellationMs=str(subscription.cancellation_ms),
-    )
-    return Decided(
-        customer=replace(customer, subscriptions=with_subscription(customer, subscription), updated_ms=now_ms),
-        subscription_id=subscription.id,
-        events=(*advanced.events, made),
-    )
+    return updated(advanced, subscription, now_ms, cancellationMs=str(subscription.cancellation_ms))
 
 
 def _with_credit(ended: Advanced, subscription: Subscription, credit: Decimal) -> tuple[event.Event, ...]:

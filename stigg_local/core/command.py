@@ -16,7 +16,7 @@ from msgspec.structs import replace
 
 from stigg_local.core.catalog import FeatureGroup, PackageEntitlement
 from stigg_local.core.customer import CustomCredit, CustomFeature
-from stigg_local.core.ids import check_id, is_text, plain, told
+from stigg_local.core.ids import check_id, is_text, optional_id, plain, told
 from stigg_local.core.nearest import nearest
 from stigg_local.core.period import to_ms
 from stigg_local.core.promotional import GrantPromotional
@@ -220,7 +220,7 @@ def provision_subscription(customer_id: str, arguments: Mapping[str, Any]) -> Pr
         customer_id=check_id(customer_id, "customer_id"),
         plan_id=check_id(arguments.get("plan_id"), "plan_id"),
         billing_period=None if period is None else check_word(period, BillingPeriod, "billing_period"),
-        resource_id=None if resource is None else check_id(resource, "resource_id"),
+        resource_id=optional_id(resource, "resource_id"),
         addons=items(arguments.get("addons"), "addons", addon_item),
         units=items(arguments.get("billable_features"), "billable_features", unit_item),
         custom_features=features,
@@ -231,10 +231,10 @@ def provision_subscription(customer_id: str, arguments: Mapping[str, Any]) -> Pr
         billing_cycle_anchor="NOW" if anchor == "NOW" else "UNCHANGED",
         start_ms=None if start is None else to_ms(start, name="start_date"),
         promotion_code=check_text(arguments.get("promotion_code"), "promotion_code"),
-        coupon_id=None if coupon is None else check_id(coupon, "coupon_id"),
+        coupon_id=optional_id(coupon, "coupon_id"),
         trial_override=_trial_override(arguments.get("trial_override")),
         schedule_strategy=None if strategy is None else check_word(strategy, ScheduleStrategy, "schedule_strategy"),  # type: ignore[arg-type]
-        paying_customer_id=None if payer is None else check_id(payer, "paying_customer_id"),
+        paying_customer_id=optional_id(payer, "paying_customer_id"),
     )
 
 

@@ -9,7 +9,7 @@ from collections.abc import Iterable
 from msgspec import Struct
 
 from stigg_local.core.entitlement import Gate
-from stigg_local.core.quantity import multiply, raw_to_decimal
+from stigg_local.core.quantity import credits_for
 from stigg_local.core.words import AccessDeniedReason
 
 _EXCEEDS = AccessDeniedReason.RequestedUsageExceedsLimit
@@ -31,7 +31,7 @@ def credit_cost(gate: Gate, requested: int) -> int:
     """Credits that a request of a feature with a rate costs, or the request itself for a wallet."""
     if gate.rate is None:
         return requested
-    return multiply(raw_to_decimal(requested, gate.scale), gate.rate, gate.credit_scale)
+    return credits_for(requested, gate.scale, gate.rate, gate.credit_scale)
 
 
 def constraints(gate: Gate, requested: int) -> tuple[Constraint, ...]:

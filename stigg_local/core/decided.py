@@ -3,10 +3,12 @@
 from decimal import Decimal
 
 from msgspec import Struct
+from msgspec.structs import replace
 
 from stigg_local.core import event
 from stigg_local.core.customer import Customer, Subscription
 from stigg_local.core.event import Event
+from stigg_local.core.lifecycle import Advanced
 from stigg_local.core.nearest import nearest
 from stigg_local.core.payment import Invoice
 from stigg_local.core.place import is_over
@@ -103,3 +105,14 @@ def find_alive(customer: Customer, subscription_id: str, now_ms: int) -> Subscri
 def with_subscription(customer: Customer, changed: Subscription) -> tuple[Subscription, ...]:
     """All subscriptions of the record, one of them changed."""
     return tuple(changed if item.id == changed.id else item for item in customer.subscriptions)
+
+
+def updated(advanced: Advanced, subscription: Subscription, now_ms: int, **data: str) -> Decided:
+    """The decision that changes one subscription of a record and tells so; `data` goes with the event."""
+    customer = advanced.customer
+    made = told(customer, event.SUBSCRIPTION_UPDATED, subscription, now_ms, **data)
+    return Decided(
+        customer=replace(customer, subscriptions=with_subscription(customer, subscription), updated_ms=now_ms),
+        subscription_id=subscription.id,
+        events=(*advanced.events, made),
+    )

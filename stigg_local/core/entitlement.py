@@ -36,8 +36,8 @@ from stigg_local.core.customer import (
 from stigg_local.core.hold import Hold, reserved_units
 from stigg_local.core.period import FOREVER_MS, anchor_of, window
 from stigg_local.core.quantity import POWERS, RAW_MAX, from_raw, limit_to_raw, multiply, raw_to_decimal, to_decimal
+from stigg_local.core.reason import AccessDeniedReason
 from stigg_local.core.sources import Catalog, Contribution, contribution, feature_ids, transformed
-from stigg_local.core.words import AccessDeniedReason
 from stigg_local.errors import InvalidInput
 
 _SNAPSHOT = "snapshot"
@@ -65,6 +65,18 @@ class CustomerView(Struct, gc=False):
     counters: dict[CounterKey, int] = {}
     grants: tuple[Grant, ...] = ()
     holds: tuple[Hold, ...] = ()
+
+    def wallet(self, catalog: Catalog, currency_id: str, *, resource_id: str, at_ms: int) -> Wallet:
+        """The wallet of (resource, currency) at an instant."""
+        return wallet(
+            catalog,
+            self.snapshot,
+            self.grants,
+            resource_id=resource_id,
+            currency_id=currency_id,
+            at_ms=at_ms,
+            holds=self.holds,
+        )
 
 
 class Gate(Struct, frozen=True, gc=False):
@@ -333,15 +345,7 @@ def state(
     found = [item for item in answers if item.access_denied_reason not in _NOT_ENTITLED]
     if include_credits:
         for currency_id in catalog.currencies:
-            purse = wallet(
-                catalog,
-                view.snapshot,
-                view.grants,
-                resource_id=resource_id,
-                currency_id=currency_id,
-                at_ms=now_ms,
-                holds=view.holds,
-            )
+            purse = view.wallet(catalog, currency_id, resource_id=resource_id, at_ms=now_ms)
             if purse.grants:
                 found.append(answer(currency_id, CREDIT))
     denied = None if is_active or found else _REASON.NoActiveSubscription
@@ -477,15 +481,7 @@ def _evaluate_metered(
     credit_scale = 0
     currency = None if found.rate is None else catalog.currencies.get(found.rate.currency_id)
     if found.rate is not None and currency is not None:
-        purse = wallet(
-            catalog,
-            view.snapshot,
-            view.grants,
-            resource_id=resource_id,
-            currency_id=currency.id,
-            at_ms=now_ms,
-            holds=view.holds,
-        )
+        purse = view.wallet(catalog, currency.id, resource_id=resource_id, at_ms=now_ms)
         until = min(until, purse.valid_until_ms)
         rate, credit_scale = found.rate.amount, currency.scale
         if not purse.has_soft_limit:
@@ -529,15 +525,7 @@ def _evaluate_wallet(
         denied = _denied(catalog, view, None, CREDIT, reason, FOREVER_MS)
         granted = (*denied.granted[:-2], ref, None)
         return Compiled(_MADE[CREDIT](False, reason, *granted[2:]), CREDIT, FOREVER_MS, denied.gate, granted)
-    purse: Wallet = wallet(
-        catalog,
-        view.snapshot,
-        view.grants,
-        resource_id=resource_id,
-        currency_id=currency_id,
-        at_ms=now_ms,
-        holds=view.holds,
-    )
+    purse = view.wallet(catalog, currency_id, resource_id=resource_id, at_ms=now_ms)
     until = purse.valid_until_ms
     granted = (
         True,

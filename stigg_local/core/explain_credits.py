@@ -7,7 +7,7 @@ from collections.abc import Iterable, Iterator
 from decimal import Decimal
 
 from stigg_local.core.catalog import CreditCurrency, CreditEntitlement
-from stigg_local.core.credit import Grant, Wallet, burn_key, is_spendable, stated_amount, wallet
+from stigg_local.core.credit import Grant, Wallet, burn_key, is_spendable, stated_amount
 from stigg_local.core.customer import TRIAL, Source, SubscriptionSource
 from stigg_local.core.entitlement import CustomerView
 from stigg_local.core.explanation import (
@@ -49,15 +49,7 @@ def explain_wallet(
         resource_id: The wallet's resource, empty for none.
         now_ms: The time.
     """
-    purse: Wallet = wallet(
-        catalog,
-        view.snapshot,
-        view.grants,
-        resource_id=resource_id,
-        currency_id=currency.id,
-        at_ms=now_ms,
-        holds=view.holds,
-    )
+    purse: Wallet = view.wallet(catalog, currency.id, resource_id=resource_id, at_ms=now_ms)
     spendable = {grant.id for grant in purse.grants}
     others = [
         grant

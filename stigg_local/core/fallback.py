@@ -26,8 +26,8 @@ from stigg_local.core.answer import (
 from stigg_local.core.ids import plain, told
 from stigg_local.core.nearest import nearest
 from stigg_local.core.quantity import shown, to_decimal
+from stigg_local.core.reason import AccessDeniedReason
 from stigg_local.core.sources import CurrencyRef, FeatureRef
-from stigg_local.core.words import AccessDeniedReason
 from stigg_local.errors import InvalidInput
 
 _FALLBACK, _DEFAULT = "fallback", "default"

@@ -73,3 +73,8 @@ def check_id(value: object, name: str) -> str:
         code="InvalidArgumentError",
         hint=f"an id is 1 to {ID_LENGTH_MAX} printable characters",
     )
+
+
+def optional_id(value: object, name: str) -> str | None:
+    """As `check_id`; None for None."""
+    return None if value is None else check_id(value, name)

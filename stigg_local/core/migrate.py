@@ -8,14 +8,13 @@ from typing import Literal
 from msgspec import Struct
 from msgspec.structs import replace
 
-from stigg_local.core import event
 from stigg_local.core.catalog import PackageVersion
 from stigg_local.core.change import changed, is_latest
 from stigg_local.core.customer import Customer, ScheduledUpdate, Subscription, is_trial_at
-from stigg_local.core.decided import Decided, find_alive, told, with_subscription
+from stigg_local.core.decided import Decided, find_alive, updated
 from stigg_local.core.experiment import settings_at
 from stigg_local.core.invoicing import change_invoice
-from stigg_local.core.lifecycle import Advanced, advance
+from stigg_local.core.lifecycle import advance, kinds_text
 from stigg_local.core.order import check_prices, ordered_units
 from stigg_local.core.place import is_paid, is_running
 from stigg_local.core.pricing import ZERO
@@ -75,7 +74,7 @@ def migrate(
     execute_ms = execution_ms(subscription, catalog, command.migration_time, now_ms)
     if execute_ms is not None:
         after = scheduled(subscription, replace(change, execute_ms=execute_ms))
-        return _decided(advanced, after, now_ms, schedule="Scheduled")
+        return updated(advanced, after, now_ms, schedule="Scheduled", kinds=kinds_text(change))
     subscription = without_waiting(subscription)
     settings = settings_at(advanced.customer, catalog, subscription.product_id)
     after = changed(subscription, change, catalog, settings, at_ms=now_ms)
@@ -92,8 +91,10 @@ def migrate(
     if charges and invoice is not None:
         held = replace(change, status="PendingPayment", invoice_id=invoice.id)
         waiting = replace(subscription, scheduled_updates=(held,))
-        return replace(_decided(advanced, waiting, now_ms, schedule="PendingPayment"), charge=invoice)
-    return replace(_decided(advanced, after, now_ms, schedule="Done"), credit=credit)
+        return replace(
+            updated(advanced, waiting, now_ms, schedule="PendingPayment", kinds=kinds_text(change)), charge=invoice
+        )
+    return replace(updated(advanced, after, now_ms, schedule="Done", kinds=kinds_text(change)), credit=credit)
 
 
 def _check_latest(subscription: Subscription, catalog: Catalog, latest: PackageVersion, now_ms: int) -> None:
@@ -110,13 +111,3 @@ def _check_latest(subscription: Subscription, catalog: Catalog, latest: PackageV
     is_trial = is_trial_at(subscription, now_ms)
     check_prices(plan, subscription.billing_period, subscription.billing_country_code, is_trial=is_trial)
     ordered_units(plan, subscription.billing_period, tuple(subscription.units.items()))
-
-
-def _decided(advanced: Advanced, subscription: Subscription, now_ms: int, *, schedule: str) -> Decided:
-    customer = advanced.customer
-    made = told(customer, event.SUBSCRIPTION_UPDATED, subscription, now_ms, schedule=schedule, kinds="MigrateToLatest")
-    return Decided(
-        customer=replace(customer, subscriptions=with_subscription(customer, subscription), updated_ms=now_ms),
-        subscription_id=subscription.id,
-        events=(*advanced.events, made),
-    )

@@ -8,7 +8,6 @@ from collections.abc import Mapping, Sequence
 from stigg_local.core.catalog import Addon, PackageVersion, Plan, Price, Product
 from stigg_local.core.change import unit_prices
 from stigg_local.core.customer import CustomCredit, CustomFeature, SubscriptionAddon
-from stigg_local.core.iso import COUNTRIES
 from stigg_local.core.nearest import nearest
 from stigg_local.core.pricing import prices_of
 from stigg_local.core.sources import Catalog
@@ -65,21 +64,6 @@ def check_resource(product: Product, resource_id: str | None) -> None:
             f"product `{product.id}` has one subscription per customer, and resource_id is `{resource_id[:80]}`",
             code="InvalidArgumentError",
             hint="leave resource_id out, or set multipleSubscriptions on the product",
-        )
-
-
-def check_country(code: str | None) -> None:
-    """A country of ISO 3166-1 alpha-2, or none.
-
-    Raises:
-        InvalidInput: `InvalidArgumentError`.
-    """
-    if code is not None and code not in COUNTRIES:
-        near = nearest(code, COUNTRIES)
-        raise InvalidInput(
-            f"billing_country_code is `{code[:20]}`, not a country of ISO 3166-1 alpha-2",
-            code="InvalidArgumentError",
-            hint=f"did you mean `{near}`" if near else "like `DE`",
         )
 
 
@@ -292,10 +276,4 @@ def check_custom(
                 hint="mark it isCustom in the plan",
             )
     for credit in credits:
-        if credit.currency_id not in catalog.currencies:
-            near = nearest(credit.currency_id, catalog.currencies)
-            raise NotFound(
-                f"credit currency `{credit.currency_id[:80]}` does not exist",
-                code="CustomCurrencyNotFound",
-                hint=f"did you mean `{near}`" if near else "add it to the catalog's creditCurrencies",
-            )
+        catalog.currency(credit.currency_id)

@@ -37,7 +37,8 @@ from stigg_local.core.paywall_shape import (
     PricePoint,
     ProductResult,
 )
-from stigg_local.core.price_choice import entry_price, localized
+from stigg_local.core.price_choice import entry_price
+from stigg_local.core.pricing import localized
 from stigg_local.core.sources import Catalog
 from stigg_local.core.subscription_result import Money
 from stigg_local.errors import NotFound

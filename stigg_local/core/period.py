@@ -109,11 +109,6 @@ WINDOWS_MAX = 10_000
 _windows: dict[tuple[int, int], tuple[int, int, int]] = {}
 
 
-def month_index(anchor_ms: int, at_ms: int, step: int = 1) -> int:
-    """The n for which the window of `step` months from the anchor holds the instant; negative before it."""
-    return month_window(anchor_ms, at_ms, step)[0]
-
-
 def month_window(anchor_ms: int, at_ms: int, step: int = 1) -> tuple[int, int, int]:
     """(n, start, end) of the window of `step` months from the anchor that holds the instant."""
     # Most are asked for again and again with a later instant of the same window.

@@ -14,6 +14,8 @@ from stigg_local.core.customer import Subscription, is_trial_at, same_place
 from stigg_local.core.period import month_window
 from stigg_local.core.sources import Catalog
 
+# How the id of a free plan that follows an end differs from the ended one's.
+FOLLOWER = "-downgrade"
 _PERIOD_MONTHS = {"MONTHLY": 1, "ANNUALLY": 12}
 
 
@@ -205,7 +207,7 @@ def free_plan_after(
     was_billed = is_paid(ended, catalog) and not was_trial and ended.billing_period is not None
     keeps = rule == "NEVER_RESET" or (rule == "BILLING_PERIOD_CHANGE" and not was_billed)
     return Subscription(
-        id=f"{ended.id}-downgrade",
+        id=f"{ended.id}{FOLLOWER}",
         plan_id=plan_id,
         plan_version=version,
         price_version=version,

@@ -1,19 +1,12 @@
-"""Which prices hold for a country, and the least that a plan costs.
+"""The least that a plan costs, as a paywall shows it (semantics §8.5)."""
 
-Law: a price for the exact country is taken before the default one; the country is never guessed (semantics §8.5).
-"""
-
-from collections.abc import Sequence
 from decimal import Decimal
-from typing import TypeVar
 
 from msgspec import Struct
 
-from stigg_local.core.catalog import OveragePrice, Plan, Price
-from stigg_local.core.pricing import price_of
+from stigg_local.core.catalog import Plan
+from stigg_local.core.pricing import localized, price_of
 from stigg_local.core.quantity import EXACT
-
-AnyPrice = TypeVar("AnyPrice", Price, OveragePrice)
 
 CHARGED_LATER = frozenset({"USAGE_BASED", "CREDIT_BASED", "MINIMUM_SPEND"})
 
@@ -26,22 +19,6 @@ class EntryPrice(Struct, frozen=True, kw_only=True):
     billing_country_code: str | None
     has_further_charges: bool
     feature_id: str | None
-
-
-def localized(prices: Sequence[AnyPrice], country: str | None) -> tuple[AnyPrice, ...]:
-    """The prices that hold for a country, in catalog order.
-
-    Of prices that differ in their country alone, the country's own is taken, else the default one.
-    """
-    own = {_place(price) for price in prices if country is not None and price.billing_country_code == country}
-    return tuple(
-        price for price in prices if price.billing_country_code == (country if _place(price) in own else None)
-    )
-
-
-def _place(price: Price | OveragePrice) -> tuple[str, str, str | None]:
-    model = price.billing_model if isinstance(price, Price) else "OVERAGE"
-    return price.billing_period, model, price.feature_id
 
 
 def entry_price(plan: Plan, billing_period: str, country: str | None) -> EntryPrice | None:

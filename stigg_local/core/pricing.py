@@ -1,15 +1,17 @@
 """Money: what a subscription costs each period, how two compare, and what a change of one costs at once.
 
 Laws: no binary float decides; each line is rounded half-up to the currency's minor unit and sums are of rounded
-lines; what is unchanged gives no line. Source: semantics §7.3, §8, §9, §19.7.
+lines; what is unchanged gives no line; a price for the exact country is taken before the default one, and the country
+is never guessed. Source: semantics §7.3, §8, §9, §19.7.
 """
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator, Sequence
 from decimal import Decimal
+from typing import TypeVar
 
 from msgspec import Struct
 
-from stigg_local.core.catalog import Addon, Coupon, Plan, Price
+from stigg_local.core.catalog import Addon, Coupon, OveragePrice, Plan, Price
 from stigg_local.core.customer import AppliedCoupon, Subscription
 from stigg_local.core.iso import minor_units
 from stigg_local.core.period import SECOND_MS, add_months
@@ -19,6 +21,7 @@ from stigg_local.core.sources import Catalog
 
 ZERO, ONE = Decimal(0), Decimal(1)
 _RECURRING_MODELS = ("FLAT_FEE", "PER_UNIT")
+AnyPrice = TypeVar("AnyPrice", Price, OveragePrice)
 
 
 class Line(Struct, frozen=True, kw_only=True, rename="camel"):
@@ -69,18 +72,44 @@ def rounded(amount: Decimal, currency: str) -> Decimal:
     return amount.quantize(Decimal(1).scaleb(-minor_units(currency)), context=EXACT)
 
 
+def localized(prices: Sequence[AnyPrice], country: str | None) -> tuple[AnyPrice, ...]:
+    """The prices that hold for a country, in catalog order.
+
+    Of prices that differ in their country alone, the country's own is taken, else the default one.
+    """
+    own = {_place(price) for price in prices if country is not None and price.billing_country_code == country}
+    return tuple(
+        price for price in prices if price.billing_country_code == (country if _place(price) in own else None)
+    )
+
+
+def _place(price: Price | OveragePrice) -> tuple[str, str, str | None]:
+    model = price.billing_model if isinstance(price, Price) else "OVERAGE"
+    return price.billing_period, model, price.feature_id
+
+
 def prices_of(package: Plan | Addon, period: str | None, country: str | None) -> tuple[Price, ...]:
-    """The recurring prices of a package for a billing period: the country's own, else the default one, for each."""
-    found: dict[tuple[str, str | None], Price] = {}
-    for price in package.prices:
-        if price.billing_period != period or price.billing_model not in _RECURRING_MODELS:
-            continue
-        if price.billing_country_code not in (None, country):
-            continue
-        key = price.billing_model, price.feature_id
-        if key not in found or price.billing_country_code is not None:
-            found[key] = price
-    return tuple(found.values())
+    """The recurring prices of a package that hold for a billing period and a country."""
+    recur = [
+        price
+        for price in package.prices
+        if price.billing_period == period and price.billing_model in _RECURRING_MODELS
+    ]
+    return localized(recur, country)
+
+
+def paid_packages(subscription: Subscription, catalog: Catalog) -> Iterator[tuple[str, int, tuple[Price, ...]]]:
+    """(package, how many times, recurring prices) of plan and add-ons, at the price versions that it is on."""
+    packages = [(subscription.plan_id, subscription.price_version, 1)]
+    packages += [
+        (addon.addon_id, addon.version if addon.price_version is None else addon.price_version, addon.quantity)
+        for addon in subscription.addons
+    ]
+    for package_id, version, times in packages:
+        package = catalog.packages.get((package_id, version))
+        if package is not None:
+            period, country = subscription.billing_period, subscription.billing_country_code
+            yield package_id, times, prices_of(package.version.package, period, country)
 
 
 def price_of(price: Price, quantity: int) -> Decimal:
@@ -121,17 +150,8 @@ def recurring(subscription: Subscription, catalog: Catalog) -> Recurring:
     """The recurring price of a subscription, at the price versions that it is on."""
     lines: list[Line] = []
     currency: str | None = None
-    packages = [(subscription.plan_id, subscription.price_version, 1)]
-    packages += [
-        (addon.addon_id, addon.version if addon.price_version is None else addon.price_version, addon.quantity)
-        for addon in subscription.addons
-    ]
-    for package_id, version, times in packages:
-        package = catalog.packages.get((package_id, version))
-        if package is None:
-            continue
-        found = prices_of(package.version.package, subscription.billing_period, subscription.billing_country_code)
-        for price in found:
+    for package_id, times, prices in paid_packages(subscription, catalog):
+        for price in prices:
             currency = currency or price.currency
             per_unit = price.billing_model == "PER_UNIT" and price.feature_id is not None
             units = subscription.units.get(price.feature_id or "", 0) if per_unit else 1

@@ -50,8 +50,9 @@ def grant(
         feature_id = item.entitlement.feature_id
         end_ms = item.custom_end_ms if item.period == "CUSTOM" else promotional_end(item.period, now_ms)
         if item.period == "CUSTOM" and (end_ms is None or end_ms <= now_ms):
+            what = "would end before it begins" if end_ms is not None else "has the period CUSTOM and no end"
             raise InvalidInput(
-                f"the promotion of `{item.entitlement.feature_id}` would end before it begins",
+                f"the promotion of `{item.entitlement.feature_id}` {what}",
                 code="InvalidArgumentError",
                 hint="with period CUSTOM pass custom_end_date= in the future",
             )
@@ -114,23 +115,9 @@ def revoke(
     """
     advanced = advance(customer, catalog, to_ms=now_ms)
     customer = advanced.customer
-    held = {item.entitlement.feature_id for item in customer.promotional_entitlements if not item.is_over}
-    revoked: set[str] = set()
-    for feature_id in feature_ids:
-        if feature_id in revoked:
-            raise InvalidInput(
-                f"feature `{feature_id[:80]}` is named twice",
-                code="DuplicatedEntityNotAllowed",
-                hint="name it once",
-            )
-        if feature_id not in held:
-            raise NotFound(
-                f"customer `{customer.id[:80]}` has no promotional entitlement of feature `{feature_id[:80]}`",
-                code="PromotionalEntitlementNotFoundError",
-                hint=f"it has those of {', '.join(sorted(held)) or 'no feature'}; nothing was revoked",
-            )
-        revoked.add(feature_id)
-    taken = _groups_taken(customer, group_ids)
+    in_force = [item for item in customer.promotional_entitlements if not item.is_over]
+    revoked = _taken(customer, "feature", feature_ids, {item.entitlement.feature_id for item in in_force})
+    taken = _taken(customer, "feature group", group_ids, {key for item in in_force for key in item.group_ids})
     kept: list[PromotionalEntitlement] = []
     events: list[Event] = []
     for item in customer.promotional_entitlements:
@@ -148,24 +135,21 @@ def revoke(
     return Advanced(after, (*advanced.events, *events))
 
 
-def _groups_taken(customer: Customer, group_ids: Sequence[str]) -> set[str]:
-    """The groups to be taken back, each of which gave something that is in force."""
-    held = {group_id for item in customer.promotional_entitlements if not item.is_over for group_id in item.group_ids}
+def _taken(customer: Customer, what: str, ids: Sequence[str], held: set[str]) -> set[str]:
+    """The features or groups to be taken back, each of which is held and named once."""
     taken: set[str] = set()
-    for group_id in group_ids:
-        if group_id in taken:
+    for item_id in ids:
+        if item_id in taken:
             raise InvalidInput(
-                f"feature group `{group_id[:80]}` is named twice",
-                code="DuplicatedEntityNotAllowed",
-                hint="name it once",
+                f"{what} `{item_id[:80]}` is named twice", code="DuplicatedEntityNotAllowed", hint="name it once"
             )
-        if group_id not in held:
+        if item_id not in held:
             raise NotFound(
-                f"customer `{customer.id[:80]}` has no promotional entitlement of feature group `{group_id[:80]}`",
+                f"customer `{customer.id[:80]}` has no promotional entitlement of {what} `{item_id[:80]}`",
                 code="PromotionalEntitlementNotFoundError",
-                hint=f"it has those of {', '.join(sorted(held)) or 'no feature group'}; nothing was revoked",
+                hint=f"it has those of {', '.join(sorted(held)) or f'no {what}'}; nothing was revoked",
             )
-        taken.add(group_id)
+        taken.add(item_id)
     return taken
 
 
@@ -198,14 +182,7 @@ def _spelled_out(catalog: Catalog, entitlement: PackageEntitlement) -> PackageEn
 
 
 def _check(catalog: Catalog, entitlement: PackageEntitlement) -> None:
-    feature = catalog.features.get(entitlement.feature_id)
-    if feature is None:
-        near = nearest(entitlement.feature_id, catalog.features)
-        raise NotFound(
-            f"feature `{entitlement.feature_id[:80]}` does not exist",
-            code="FeatureNotFound",
-            hint=f"did you mean `{near}`" if near else "add it to the catalog's features",
-        )
+    feature = catalog.feature(entitlement.feature_id)
     has_number = entitlement.limit is not None or entitlement.is_unlimited
     if has_number and feature.feature_type != "Numeric":
         raise InvalidInput(

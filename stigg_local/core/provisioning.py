@@ -20,8 +20,8 @@ from stigg_local.core.customer import (
 )
 from stigg_local.core.discounts import check_amount, new_coupon, with_code
 from stigg_local.core.experiment import assigned, info_of, settings_of
+from stigg_local.core.iso import check_country
 from stigg_local.core.order import (
-    check_country,
     check_currency,
     check_custom,
     check_prices,

@@ -5,6 +5,7 @@ enough. Access never falls as a quantity rises, so that it is found by halving.
 """
 
 from collections.abc import Callable, Iterator, Mapping
+from functools import cache
 from typing import Any
 
 from stigg_local.core.answer import Entitlement
@@ -152,10 +153,15 @@ def _least_provision(
     world: World, plan: Plan, arguments: Callable[[int], dict[str, Any]], low: int, high: int
 ) -> tuple[int, Provisioning] | None:
     """The smallest quantity with which provisioning makes it yes, the arguments and the answer after it."""
-    if low > high or _provision(world, plan, arguments(high)) is None:
+
+    @cache
+    def at(many: int) -> Provisioning | None:
+        return _provision(world, plan, arguments(many))
+
+    if low > high or at(high) is None:
         return None
-    quantity = least(lambda many: _provision(world, plan, arguments(many)) is not None, low, high)
-    found = None if quantity is None else _provision(world, plan, arguments(quantity))
+    quantity = least(lambda many: at(many) is not None, low, high)
+    found = None if quantity is None else at(quantity)
     return None if quantity is None or found is None else (quantity, found)
 
 

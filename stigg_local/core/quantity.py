@@ -14,7 +14,6 @@ RAW_DIGITS = 19
 FLOAT_DIGITS_MAX = 307
 FLOAT_MAX = 1e308
 SCALE_MAX = 9
-SCALE_DEFAULT = 6
 
 # More digits than any number here has, the sum of the largest float and the smallest unit included.
 EXACT = Context(prec=999, rounding=ROUND_HALF_UP, traps=[InvalidOperation, DivisionByZero, Overflow])
@@ -131,6 +130,11 @@ def multiply(value: Decimal, factor: Decimal, scale: int) -> int:
     """The product in fixed point, rounded half-up once."""
     product = EXACT.multiply(value, factor).scaleb(scale, EXACT).to_integral_value(ROUND_HALF_UP, EXACT)
     return clamp(int(product))
+
+
+def credits_for(raw: int, scale: int, rate: Decimal, credit_scale: int) -> int:
+    """Raw credits that so many raw units cost at a rate."""
+    return multiply(raw_to_decimal(raw, scale), rate, credit_scale)
 
 
 def raw_to_decimal(raw: int, scale: int) -> Decimal:

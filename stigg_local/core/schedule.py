@@ -9,9 +9,8 @@ from typing import Literal
 from msgspec import Struct
 from msgspec.structs import replace
 
-from stigg_local.core import event
 from stigg_local.core.customer import Customer, ScheduledUpdate, Subscription
-from stigg_local.core.decided import Decided, find_alive, told, with_subscription
+from stigg_local.core.decided import Decided, find_alive, updated
 from stigg_local.core.lifecycle import advance
 from stigg_local.core.place import billing_month, billing_period, is_running
 from stigg_local.core.sources import Catalog
@@ -75,11 +74,4 @@ def cancel_scheduled(customer: Customer, catalog: Catalog, command: CancelSchedu
     changed = replace(subscription, scheduled_updates=kept)
     if command.status == "PendingPayment":
         changed = replace(changed, payment_collection="NOT_REQUIRED")
-    made = told(customer, event.SUBSCRIPTION_UPDATED, changed, now_ms, schedule="Canceled")
-    return Decided(
-        customer=replace(
-            advanced.customer, subscriptions=with_subscription(advanced.customer, changed), updated_ms=now_ms
-        ),
-        subscription_id=changed.id,
-        events=(*advanced.events, made),
-    )
+    return updated(advanced, changed, now_ms, schedule="Canceled")

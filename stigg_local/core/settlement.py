@@ -14,7 +14,7 @@ from stigg_local.core.decided import Decided, ended_events, find, find_alive, to
 from stigg_local.core.event import Event
 from stigg_local.core.experiment import settings_at
 from stigg_local.core.invoicing import change_invoice, period_invoice
-from stigg_local.core.lifecycle import Advanced, advance
+from stigg_local.core.lifecycle import Advanced, advance, kinds_text
 from stigg_local.core.payment import (
     ACTION_REQUIRED,
     CHECKOUT,
@@ -301,7 +301,7 @@ def _paid(advanced: Advanced, catalog: Catalog, subscription: Subscription, *, n
     kept = tuple(item for item in subscription.scheduled_updates if item is not held)
     after = _carried_out(customer, subscription, held, catalog, now_ms)
     if not at_once or held.successor_id is None or not is_possible(held, catalog):
-        made = [told(customer, event.SUBSCRIPTION_UPDATED, after, now_ms, kinds=",".join(held.kinds))]
+        made = [told(customer, event.SUBSCRIPTION_UPDATED, after, now_ms, kinds=kinds_text(held))]
         return _with_charges(advanced, customer, catalog, after, (), made, now_ms)
     successor = replace(
         after,

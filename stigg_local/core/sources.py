@@ -21,8 +21,10 @@ from stigg_local.core.catalog import (
 )
 from stigg_local.core.catalog import Record as CatalogRecord
 from stigg_local.core.customer import PackageRef, PromotionalSource, Source, SubscriptionSource
+from stigg_local.core.nearest import nearest
 from stigg_local.core.period import RESET_RANK
 from stigg_local.core.quantity import EXACT, POWERS, RAW_MAX, clamp, limit_to_raw, shown
+from stigg_local.errors import NotFound
 
 INTERNED_MAX = 20_000
 # What the places of `Contribution.rank` compare, in the order in which they decide.
@@ -177,6 +179,38 @@ class Catalog:
                 self.latest[package.id] = max(record.version, self.latest.get(package.id, 0))
             case _:
                 self.others.setdefault(kind, []).append(record)
+
+    def feature(self, feature_id: str) -> Feature:
+        """A feature that is asked for.
+
+        Raises:
+            NotFound: There is none (`FeatureNotFound`).
+        """
+        feature = self.features.get(feature_id)
+        if feature is None:
+            near = nearest(feature_id, self.features)
+            raise NotFound(
+                f"feature `{feature_id}` does not exist",
+                code="FeatureNotFound",
+                hint=f"did you mean `{near}`" if near else "add it to the catalog's features",
+            )
+        return feature
+
+    def currency(self, currency_id: str) -> CreditCurrency:
+        """A credit currency that is asked for.
+
+        Raises:
+            NotFound: There is none (`CustomCurrencyNotFound`).
+        """
+        currency = self.currencies.get(currency_id)
+        if currency is None:
+            near = nearest(currency_id, self.currencies)
+            raise NotFound(
+                f"credit currency `{currency_id}` does not exist",
+                code="CustomCurrencyNotFound",
+                hint=f"did you mean `{near}`" if near else "add it to the catalog's creditCurrencies",
+            )
+        return currency
 
     def latest_package(self, package_id: str) -> PackageVersion | None:
         """The latest published version of a plan or add-on."""

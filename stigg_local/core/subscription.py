@@ -15,7 +15,7 @@ from stigg_local.core.customer import Customer, LatestInvoice, ScheduledUpdate, 
 from stigg_local.core.decided import Decided, ended_events, told
 from stigg_local.core.experiment import assigned, settings_of
 from stigg_local.core.invoicing import change_invoice
-from stigg_local.core.lifecycle import Advanced, advance
+from stigg_local.core.lifecycle import Advanced, advance, kinds_text
 from stigg_local.core.payment import PAYMENT_WINDOW_MS
 from stigg_local.core.place import Placed, billing_period, is_paid, is_running, running, take_place
 from stigg_local.core.pricing import ZERO, is_downgrade
@@ -173,7 +173,7 @@ def _scheduled(advanced: Advanced, order: Order, running_one: Subscription, upda
                 changed,
                 order.now_ms,
                 schedule=update.status,
-                kinds=",".join(update.kinds),
+                kinds=kinds_text(update),
             ),
         ),
     )

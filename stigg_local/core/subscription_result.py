@@ -20,7 +20,7 @@ from stigg_local.core.customer import (
 from stigg_local.core.invoicing import coupon_of
 from stigg_local.core.period import FOREVER_MS, to_datetime
 from stigg_local.core.place import billing_period
-from stigg_local.core.pricing import coupon_holds, discount, prices_of, recurring
+from stigg_local.core.pricing import coupon_holds, discount, paid_packages, recurring
 from stigg_local.core.result import Result
 from stigg_local.core.sources import Catalog
 
@@ -114,7 +114,50 @@ class BillableFeature(Result, frozen=True):
     quantity: int
 
 
-class SubscriptionResult(Result, frozen=True, kw_only=True):
+class _Dated:
+    """The instants of a subscription as dates, whichever shape it has."""
+
+    __slots__ = ()
+
+    start_ms: int
+    trial_end_ms: int | None
+    cancellation_ms: int | None
+    effective_end_ms: int | None
+    period_start_ms: int | None
+    period_end_ms: int | None
+
+    @property
+    def start_date(self) -> datetime | None:
+        """When it starts to entitle."""
+        return to_datetime(self.start_ms)
+
+    @property
+    def trial_end_date(self) -> datetime | None:
+        """When its trial ends."""
+        return to_datetime(self.trial_end_ms)
+
+    @property
+    def cancellation_date(self) -> datetime | None:
+        """When it will be cancelled; None where no end is planned."""
+        return to_datetime(self.cancellation_ms)
+
+    @property
+    def effective_end_date(self) -> datetime | None:
+        """When it stops to entitle."""
+        return to_datetime(self.effective_end_ms)
+
+    @property
+    def current_billing_period_start(self) -> datetime | None:
+        """Where the billing period that runs begins; None where none does, as for free, trial and custom."""
+        return to_datetime(self.period_start_ms)
+
+    @property
+    def current_billing_period_end(self) -> datetime | None:
+        """Where the billing period that runs ends."""
+        return to_datetime(self.period_end_ms)
+
+
+class SubscriptionResult(_Dated, Result, frozen=True, kw_only=True):
     """A subscription as calls return it; dates are aware, ends exclusive."""
 
     _nulls: ClassVar[tuple[str, ...]] = ("metadata", "price")
@@ -156,36 +199,6 @@ class SubscriptionResult(Result, frozen=True, kw_only=True):
     promotion_code: str | None
     paying_customer_id: str | None
     plan_version: int
-
-    @property
-    def start_date(self) -> datetime | None:
-        """When it starts to entitle."""
-        return to_datetime(self.start_ms)
-
-    @property
-    def trial_end_date(self) -> datetime | None:
-        """When its trial ends."""
-        return to_datetime(self.trial_end_ms)
-
-    @property
-    def cancellation_date(self) -> datetime | None:
-        """When it will be cancelled; None where no end is planned."""
-        return to_datetime(self.cancellation_ms)
-
-    @property
-    def effective_end_date(self) -> datetime | None:
-        """When it stops to entitle."""
-        return to_datetime(self.effective_end_ms)
-
-    @property
-    def current_billing_period_start(self) -> datetime | None:
-        """Where the billing period that runs begins; None where none does, as for free, trial and custom."""
-        return to_datetime(self.period_start_ms)
-
-    @property
-    def current_billing_period_end(self) -> datetime | None:
-        """Where the billing period that runs ends."""
-        return to_datetime(self.period_end_ms)
 
 
 class ProvisionSubscriptionResult(Result, frozen=True, kw_only=True):
@@ -258,7 +271,7 @@ class SlimResource(Result, frozen=True):
     resource_id: str
 
 
-class SlimSubscription(Result, frozen=True, kw_only=True):
+class SlimSubscription(_Dated, Result, frozen=True, kw_only=True):
     """A subscription as `get_active_subscriptions_list` holds it; dates are aware, ends exclusive."""
 
     _nulls: ClassVar[tuple[str, ...]] = ("end_date", "trial_end_date", "additional_meta_data")
@@ -293,39 +306,9 @@ class SlimSubscription(Result, frozen=True, kw_only=True):
     trial_end_ms: int | None
 
     @property
-    def start_date(self) -> datetime | None:
-        """When it starts to entitle."""
-        return to_datetime(self.start_ms)
-
-    @property
     def end_date(self) -> datetime | None:
         """The end of a fixed term; None where it renews by itself."""
         return to_datetime(self.end_ms)
-
-    @property
-    def cancellation_date(self) -> datetime | None:
-        """When it will be cancelled; None where no end is planned."""
-        return to_datetime(self.cancellation_ms)
-
-    @property
-    def effective_end_date(self) -> datetime | None:
-        """When it stops to entitle."""
-        return to_datetime(self.effective_end_ms)
-
-    @property
-    def current_billing_period_start(self) -> datetime | None:
-        """Where the billing period that runs begins."""
-        return to_datetime(self.period_start_ms)
-
-    @property
-    def current_billing_period_end(self) -> datetime | None:
-        """Where the billing period that runs ends."""
-        return to_datetime(self.period_end_ms)
-
-    @property
-    def trial_end_date(self) -> datetime | None:
-        """When its trial ends."""
-        return to_datetime(self.trial_end_ms)
 
 
 def subscription_result(
@@ -439,19 +422,11 @@ def _period(subscription: Subscription, catalog: Catalog, now_ms: int) -> tuple[
 
 def _prices(subscription: Subscription, catalog: Catalog) -> tuple[SubscriptionPrice, ...]:
     """The recurring prices of the plan and the add-ons, each for one unit, at the versions that are paid for."""
-    packages = [(subscription.plan_id, subscription.price_version, 1)]
-    packages += [
-        (addon.addon_id, addon.version if addon.price_version is None else addon.price_version, addon.quantity)
-        for addon in subscription.addons
-    ]
-    found: list[SubscriptionPrice] = []
-    for package_id, version, times in packages:
-        package = catalog.packages.get((package_id, version))
-        if package is None:
-            continue
-        chosen = prices_of(package.version.package, subscription.billing_period, subscription.billing_country_code)
-        found += [_price(price, subscription, package_id, times) for price in chosen]
-    return tuple(found)
+    return tuple(
+        _price(price, subscription, package_id, times)
+        for package_id, times, prices in paid_packages(subscription, catalog)
+        for price in prices
+    )
 
 
 def _price(price: Price, subscription: Subscription, package_id: str, times: int) -> SubscriptionPrice:

@@ -9,7 +9,7 @@ from msgspec.structs import replace
 
 from stigg_local.core import event
 from stigg_local.core.customer import Customer, Subscription, is_trial_at, same_place
-from stigg_local.core.decided import Decided, find_alive, told, with_subscription
+from stigg_local.core.decided import Decided, find_alive, told, updated
 from stigg_local.core.event import Event
 from stigg_local.core.lifecycle import advance
 from stigg_local.core.order import check_resource
@@ -50,17 +50,8 @@ def transfer(
     resources = customer.resource_ids
     if resource_id is not None and resource_id not in resources:
         resources = (*resources, resource_id)
-    made = told(customer, event.SUBSCRIPTION_UPDATED, moved, now_ms, resourceId=resource_id or "")
-    return Decided(
-        customer=replace(
-            customer,
-            subscriptions=with_subscription(customer, moved),
-            resource_ids=resources,
-            updated_ms=now_ms,
-        ),
-        subscription_id=moved.id,
-        events=(*advanced.events, made),
-    )
+    done = updated(advanced, moved, now_ms, resourceId=resource_id or "")
+    return replace(done, customer=replace(done.customer, resource_ids=resources))
 
 
 def transfer_resource(

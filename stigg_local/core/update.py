@@ -9,17 +9,15 @@ from typing import Literal, TypeVar
 from msgspec import Struct
 from msgspec.structs import replace
 
-from stigg_local.core import event
 from stigg_local.core.catalog import Coupon, Plan
 from stigg_local.core.change import changed
 from stigg_local.core.customer import AppliedCoupon, Customer, ScheduledUpdate, Subscription, is_trial_at
-from stigg_local.core.decided import Decided, find_alive, told, with_subscription
+from stigg_local.core.decided import Decided, find_alive, updated
 from stigg_local.core.discounts import check_amount, with_code
-from stigg_local.core.event import Event
 from stigg_local.core.experiment import settings_at
 from stigg_local.core.ids import UNSET, Unset
 from stigg_local.core.invoicing import change_invoice
-from stigg_local.core.lifecycle import Advanced, advance
+from stigg_local.core.lifecycle import Advanced, advance, kinds_text
 from stigg_local.core.order import check_currency, check_prices, ordered_addons, ordered_units
 from stigg_local.core.period import to_text
 from stigg_local.core.place import billing_period, is_running
@@ -82,7 +80,7 @@ def update(
     subscription = _with_trial_end(subscription, command.trial_end_ms, now_ms)
     subscription = _with_cancellation(subscription, command.cancellation_ms, now_ms)
     if not _names_change(command):
-        return _decided(advanced, subscription, now_ms, [])
+        return updated(advanced, subscription, now_ms)
     if subscription.payment_due_ms is not None:
         raise NotAllowed(
             f"subscription `{subscription.id[:80]}` waits for its payment",
@@ -167,7 +165,7 @@ def _changed(
     else:
         subscription = without_waiting(subscription)
     if not change.kinds and not change.re_anchors:
-        return _decided(advanced, subscription, now_ms, [])
+        return updated(advanced, subscription, now_ms)
     after = changed(subscription, change, catalog, settings, at_ms=now_ms)
     downgrades = is_downgrade(subscription, after, catalog)
     strategy = command.schedule_strategy or (settings.downgrade_time if downgrades else "IMMEDIATE")
@@ -190,12 +188,11 @@ def _changed(
         held = replace(change, status="PendingPayment", invoice_id=invoice.id)
         kept = tuple(item for item in subscription.scheduled_updates if item.plan_id is not None)
         subscription = replace(subscription, scheduled_updates=(*kept, held))
-        made = [_told(customer, subscription, now_ms, held)]
-        return replace(_decided(advanced, subscription, now_ms, made), charge=invoice)
+        return replace(_waiting(advanced, subscription, held, now_ms), charge=invoice)
     period = billing_period(after, catalog, now_ms)
     if after.paid_until_ms is not None and period is not None and not after.is_waiting:
         after = replace(after, paid_until_ms=period[1])
-    return replace(_decided(advanced, after, now_ms, []), credit=credit)
+    return replace(updated(advanced, after, now_ms), credit=credit)
 
 
 def _lowers(subscription: Subscription, change: ScheduledUpdate) -> bool:
@@ -206,29 +203,11 @@ def _lowers(subscription: Subscription, change: ScheduledUpdate) -> bool:
 def _schedules(
     advanced: Advanced, subscription: Subscription, change: ScheduledUpdate, now_ms: int, *, downgrades: bool
 ) -> Decided:
-    subscription = scheduled(subscription, change, downgrades=downgrades)
-    return _decided(advanced, subscription, now_ms, [_told(advanced.customer, subscription, now_ms, change)])
+    return _waiting(advanced, scheduled(subscription, change, downgrades=downgrades), change, now_ms)
 
 
-def _told(customer: Customer, subscription: Subscription, now_ms: int, change: ScheduledUpdate) -> Event:
-    return told(
-        customer,
-        event.SUBSCRIPTION_UPDATED,
-        subscription,
-        now_ms,
-        schedule=change.status,
-        kinds=",".join(change.kinds),
-    )
-
-
-def _decided(advanced: Advanced, subscription: Subscription, now_ms: int, made: list[Event]) -> Decided:
-    customer = advanced.customer
-    made = made or [told(customer, event.SUBSCRIPTION_UPDATED, subscription, now_ms)]
-    return Decided(
-        customer=replace(customer, subscriptions=with_subscription(customer, subscription), updated_ms=now_ms),
-        subscription_id=subscription.id,
-        events=(*advanced.events, *made),
-    )
+def _waiting(advanced: Advanced, subscription: Subscription, change: ScheduledUpdate, now_ms: int) -> Decided:
+    return updated(advanced, subscription, now_ms, schedule=change.status, kinds=kinds_text(change))
 
 
 def _with_texts(

@@ -6,6 +6,7 @@ of requests the largest that is granted, of instants the first.
 
 from collections.abc import Callable, Iterator
 from decimal import Decimal
+from functools import cache
 from typing import Any
 
 from msgspec.structs import replace
@@ -19,7 +20,7 @@ from stigg_local.core.answer import (
     EnumEntitlement,
     MeteredEntitlement,
 )
-from stigg_local.core.credit import is_debt, settle_debt, wallet
+from stigg_local.core.credit import is_debt, settle_debt
 from stigg_local.core.entitlement import Compiled, CustomerView, answer_request, find_winner, requested_raw
 from stigg_local.core.explanation import Question, Way
 from stigg_local.core.period import DAY_MS, FOREVER_MS, to_datetime
@@ -125,15 +126,7 @@ def _next_change(world: World, view: CustomerView, currency_id: str | None, at_m
     change = min((edge for edge in edges if edge > at_ms), default=FOREVER_MS)
     if currency_id is None or currency_id not in world.catalog.currencies:
         return change
-    purse = wallet(
-        world.catalog,
-        view.snapshot,
-        view.grants,
-        resource_id=world.resource_id,
-        currency_id=currency_id,
-        at_ms=at_ms,
-        holds=view.holds,
-    )
+    purse = view.wallet(world.catalog, currency_id, resource_id=world.resource_id, at_ms=at_ms)
     return min(change, purse.valid_until_ms)
 
 
@@ -242,11 +235,15 @@ def _credits(world: World, compiled: Compiled, answer: Entitlement) -> Iterator[
         }
         return given | ({} if question.resource_id is None else {"resource_id": question.resource_id})
 
+    @cache
+    def after(raw: int) -> Entitlement | None:
+        return world.after("grant_credits", arguments(raw))
+
     enough = least(would_do, room, 2 * RAW_MAX)
     if enough is None:
         return
-    raw = least(lambda raw: world.after("grant_credits", arguments(raw)) is not None, 1, RAW_MAX, guess=enough - room)
-    found = None if raw is None else world.after("grant_credits", arguments(raw))
+    raw = least(lambda raw: after(raw) is not None, 1, RAW_MAX, guess=enough - room)
+    found = None if raw is None else after(raw)
     if raw is not None and found is not None:
         yield Way(
             kind="CREDITS",
@@ -278,6 +275,7 @@ def _promotion(world: World, answer: Entitlement) -> Iterator[Way]:
         given = item if limit is None else item | {"usage_limit": limit}
         return {"customer_id": question.customer_id, "entitlements": [given]}
 
+    @cache
     def found(limit: int | None) -> Entitlement | None:
         return world.after("grant_promotional_entitlements", arguments(limit))
 

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any, Protocol, TypeVar
 
 from stigg_local.clock import new_id
 from stigg_local.store import statements as sql
-from stigg_local.store.connection import BUSY_TIMEOUT_MS
+from stigg_local.store.connection import truncate_log
 from stigg_local.store.life_rows import SCRUB_WISH
 from stigg_local.store.sequence import put_meta
 from stigg_local.store.site import Site
@@ -23,8 +23,6 @@ if TYPE_CHECKING:
     import apsw
 
     from stigg_local.store.upkeep import Exclusively
-else:
-    from stigg_local.store import lazy_apsw as apsw
 
 T = TypeVar("T")
 DueCallback = Callable[[int], int]
@@ -45,7 +43,6 @@ SCRUB_PAUSE_LOOKS_MAX = 64
 # A scrub rewrites the file, so the next one waits a second for each of its mebibytes, and at least this long.
 SCRUB_PAUSE_LOOKS_MIN = 60
 
-SCRUB_WAIT_MS = 20
 # The wish when the file is clean and only the log is left, because a reader held it.
 _LOG_ONLY = "log"
 
@@ -200,14 +197,7 @@ class Chores:
                 # Zeroing on deletion misses the copies of a row that a page keeps when its rows are moved apart.
                 connection.execute("VACUUM")
                 put_meta(run, SCRUB_WISH, _LOG_ONLY)
-            connection.set_busy_timeout(SCRUB_WAIT_MS)
-            try:
-                connection.wal_checkpoint(mode=apsw.SQLITE_CHECKPOINT_TRUNCATE)
-            except apsw.BusyError:
-                return
-            finally:
-                connection.set_busy_timeout(BUSY_TIMEOUT_MS)
-            if os.path.getsize(path + "-wal") == 0:
+            if truncate_log(connection) and os.path.getsize(path + "-wal") == 0:
                 run(sql.DELETE_META, (SCRUB_WISH,))
                 is_done[0] = True
 

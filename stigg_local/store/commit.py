@@ -24,7 +24,7 @@ _WAITING, _LEADING, _RUNNING, _DONE = range(4)
 
 
 class Member:
-    """One command on its way into a transaction, and what became of it."""
+    """One command on its way into a transaction, and what became of it; without `fn`, a stop of the line."""
 
     __slots__ = (
         "comes_back",
@@ -40,7 +40,9 @@ class Member:
         "wake",
     )
 
-    def __init__(self, fn: Callable[[Any], Any] | None, operation: str, key: str, durability: str = "disk") -> None:
+    def __init__(
+        self, fn: Callable[[Any], Any] | None = None, operation: str = "", key: str = "", durability: str = "disk"
+    ) -> None:
         self.fn = fn
         self.operation = operation
         self.key = key
@@ -114,30 +116,27 @@ class GroupCommit:
                 if member.state == _LEADING or self._wait(member):
                     self._lead(member)
         except BaseException:
-            for member in members:
-                self._leave(member)
+            self._leave(*members)
             raise
 
-    def pause(self, timeout_s: float = -1) -> Member | None:
-        """Stop the line between two batches; None where the timeout passed first."""
-        member = Member(None, "", "")
-        try:
-            if not self._enter(member) and not self._wait(member, timeout_s):
-                self._leave(member)
-                return None
-            self._take_batch(member)
-        except BaseException:
-            self._leave(member)
-            raise
-        return member
+    def pause(self, stop: Member, timeout_s: float = -1) -> bool:
+        """Stop the line between two batches; False where the timeout passed first.
 
-    def resume(self, member: Member) -> None:
-        """Let the line go on after `pause`."""
-        self._finish(member)
+        Whatever becomes of this call, `resume` has to follow.
+        """
+        if not self._enter(stop) and not self._wait(stop, timeout_s):
+            self._leave(stop)
+            return False
+        self._take_batch(stop)
+        return True
+
+    def resume(self, stop: Member) -> None:
+        """Let the line go on after `pause`, also after one that was cut short."""
+        self._leave(stop)
 
     def close(self) -> Member:
         """Refuse whatever comes from now on, run what is in the line, and stop; `resume` ends it."""
-        member = Member(None, "", "")
+        member = Member()
         with self._mutex:
             self._is_closed = True
             self._line.append(member)
@@ -181,13 +180,11 @@ class GroupCommit:
 
     def _gather(self, leader: Member) -> None:
         """Wait a moment for a full line."""
-        if len(self._line) >= self._full:
-            return
         with self._mutex:
+            if len(self._line) >= self._full:
+                return
             if self._gather_pause:
                 self._gather_pause -= 1
-                return
-            if len(self._line) >= self._full:
                 return
             self._gathering = leader
         if leader.wake.acquire(timeout=GATHER_S):
@@ -203,19 +200,11 @@ class GroupCommit:
             leader.let_go()
 
     def _lead(self, first: Member) -> None:
-        interrupt: BaseException | None = None
         try:
             self._run(self._take_batch(first))
         finally:
-            while True:
-                try:
-                    self._finish(first)
-                    break
-                except (KeyboardInterrupt, SystemExit) as error:
-                    # The others depend on this step, so it is repeated until it is through.
-                    interrupt = error
-            if interrupt is not None:
-                raise interrupt
+            # Where an interrupt cuts this short too, `_leave` does it.
+            self._finish(first)
 
     def _take_batch(self, first: Member) -> list[Member]:
         with self._mutex:
@@ -230,7 +219,7 @@ class GroupCommit:
                 member.state = _RUNNING
             return batch
 
-    # Each step of the two methods below may be cut short by an interrupt and run again from its start.
+    # Each step of the three methods below may be cut short by an interrupt and run again from its start.
 
     def _finish(self, first: Member) -> None:
         with self._mutex:
@@ -250,36 +239,38 @@ class GroupCommit:
             self._leader = 0
             if follower is not None:
                 follower.let_go()
-            self._pass_on()
+            self._pass_on(first)
 
-    def _leave(self, member: Member) -> None:
+    def _leave(self, *members: Member) -> None:
         interrupt: BaseException | None = None
         while True:
             try:
-                with self._mutex:
-                    member.is_abandoned = True
-                    if member.follower is not None:
-                        member.follower.let_go()
-                    if member in self._line:
-                        leads = self._line[0] is member and member.state == _LEADING
-                        self._line.remove(member)
-                        if leads:
-                            self._pass_on()
+                for member in members:
+                    self._finish(member)
+                    with self._mutex:
+                        member.is_abandoned = True
+                        if member.follower is not None:
+                            member.follower.let_go()
+                        if member in self._line:
+                            self._line.remove(member)
+                        if member.state == _LEADING:
+                            self._pass_on(member)
                 break
             except (KeyboardInterrupt, SystemExit) as error:
                 interrupt = error
         if interrupt is not None:
             raise interrupt
 
-    def _pass_on(self) -> None:
+    def _pass_on(self, before: Member) -> None:
         coming = 0 if self._batch is None else sum(member.comes_back for member in self._batch)
         self._full = min(len(self._line) + coming, BATCH_MAX)
-        if not self._line:
-            self._is_busy = False
-            self._batch = None
-            return
-        # The next leader stays in the line until he takes his batch: an interrupt here loses nobody.
-        leader = self._line[0]
-        leader.state = _LEADING
+        leader = self._line[0] if self._line else None
+        # No interrupt comes between the statements from here on, for nothing is called before the last one: whoever
+        # leads next was woken, or this is run again. He stays in the line until he takes his batch.
+        before.state = _DONE
         self._batch = None
-        leader.let_go()
+        if leader is None:
+            self._is_busy = False
+        else:
+            leader.state = _LEADING
+            leader.wake.release()

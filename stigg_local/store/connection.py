@@ -21,6 +21,8 @@ else:
 SQLITE_VERSION_MIN = (3, 51, 3)
 # Last resort only: the writer queue makes writers wait for each other before SQLite has to.
 BUSY_TIMEOUT_MS = 10_000
+# Emptying the log waits so long for readers, and writers wait for that.
+TRUNCATE_WAIT_MS = 20
 
 NETWORK_FILE_SYSTEMS = frozenset(
     "nfs nfs4 cifs smb smb2 smb3 smbfs afs afpfs 9p ceph lustre glusterfs beegfs gfs gfs2 ocfs2 ncpfs davfs "
@@ -70,6 +72,18 @@ def use_wal(connection: apsw.Connection) -> None:
     mode = connection.pragma("journal_mode", "wal")
     if mode != "wal":
         raise StoreError(f"`{connection.filename}` cannot use a write-ahead log (journal mode `{mode}`)")
+
+
+def truncate_log(connection: apsw.Connection) -> bool:
+    """Checkpoint and empty the log; False where a reader still needs it."""
+    connection.set_busy_timeout(TRUNCATE_WAIT_MS)
+    try:
+        connection.wal_checkpoint(mode=apsw.SQLITE_CHECKPOINT_TRUNCATE)
+    except apsw.BusyError:
+        return False
+    finally:
+        connection.set_busy_timeout(BUSY_TIMEOUT_MS)
+    return True
 
 
 def store_error(error: apsw.Error, path: str) -> StoreError:

@@ -14,7 +14,6 @@ from msgspec import msgpack
 from stigg_local.core.usage import AHEAD_MS_MAX
 from stigg_local.store import event_log_statements as sql
 from stigg_local.store.digest import (
-    MASK,
     MEASUREMENT,
     MEMBER_OF_METER,
     METER,
@@ -246,18 +245,6 @@ class EventLogRows(HoldRows):
             return None
         self.has_written = True
         return row_sum(self.environment, customer_id, (MEMBER_OF_METER, number, value))
-
-    def members(self, customer_id: str, number: int) -> list[bytes]:
-        """The members of a set."""
-        return [row[0] for row in self.run(sql.MEMBERS, (self.environment, customer_id, number))]
-
-    def verify_members(self, customer_id: str, row: MeterRow) -> None:
-        """Check that no member of a set is missing or changed; raises StoreCorrupt."""
-        found = self.members(customer_id, row.number)
-        tag, number = MEMBER_OF_METER, row.number
-        total = sum(row_sum(self.environment, customer_id, (tag, number, value)) for value in found)
-        if len(found) != row.size or total & MASK != row.members & MASK:
-            raise customer_corrupt(customer_id, "a meter's set")
 
     def has_dead_meters(self, customer_id: str) -> bool:
         """Whether there are sets that nothing counts in any more."""

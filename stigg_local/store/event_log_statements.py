@@ -66,7 +66,6 @@ DEAD_METERS = (
 )
 ANY_MEMBER = "SELECT 1 FROM meter_member WHERE environment = ? AND customer_id = ? AND number = ? LIMIT 1"
 ADD_MEMBER = "INSERT OR IGNORE INTO meter_member (environment, customer_id, number, value) VALUES (?, ?, ?, ?)"
-MEMBERS = "SELECT value FROM meter_member WHERE environment = ? AND customer_id = ? AND number = ?"
 DELETE_MEMBERS = (
     "DELETE FROM meter_member WHERE environment = ?1 AND customer_id = ?2 AND number = ?3 AND value IN"
     " (SELECT value FROM meter_member WHERE environment = ?1 AND customer_id = ?2 AND number = ?3 LIMIT ?4)"

@@ -419,14 +419,14 @@ class Store:
                 self._keeper = Keeper(self.upkeep)
                 self._keeper.start()
 
-    def _exclusively(self, action: Callable[[apsw.Connection], None], *, begins: bool = True) -> None:
+    def _exclusively(self, action: Callable[[apsw.Connection], object], *, begins: bool = True) -> None:
         """Run `action` in the line and in the writer queue, so that nobody writes meanwhile."""
-        paused = self._commit.pause()
-        assert paused is not None
+        stop = Member()
         try:
+            self._commit.pause(stop)
             self._writer.exclusively(action, begins=begins)
         finally:
-            self._commit.resume(paused)
+            self._commit.resume(stop)
 
     # ------------------------------------------------------------------ forks
 
@@ -437,8 +437,8 @@ class Store:
             # A fork inside a command: it fails in both processes, and its key says what became of it.
             self._writer.retire()
             return
-        self._paused = self._commit.pause(FORK_WAIT_S)
-        if self._paused is not None:
+        self._paused = Member()
+        if self._commit.pause(self._paused, FORK_WAIT_S):
             self._writer.retire()
             self._is_at_rest = True
 

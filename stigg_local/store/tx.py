@@ -115,10 +115,6 @@ class Tx(ErasingRows):
         """Replace the customer's snapshot, or make the customer."""
         self._touch(customer_id).snapshot = snapshot
 
-    def touch_customer(self, customer_id: str) -> None:
-        """Give the customer this transaction's seq although no row of his changed."""
-        self._touch(customer_id)
-
     def _touch(self, customer_id: str) -> CustomerSeal:
         seal = self._seals.touch(customer_id)
         self.has_written = True

@@ -12,7 +12,7 @@ from contextlib import suppress
 from typing import TYPE_CHECKING, Any, Protocol
 
 from stigg_local.store.chores import Chores
-from stigg_local.store.connection import BUSY_TIMEOUT_MS, is_damage
+from stigg_local.store.connection import is_damage, truncate_log
 from stigg_local.store.digest import SLOT_COUNT
 from stigg_local.store.generation import IN_FLIGHT, UNIQUE, Generation
 from stigg_local.store.readers import Readers
@@ -31,7 +31,6 @@ TRUNCATE_WAL_BYTES = 32 << 20
 ALARM_WAL_BYTES = 256 << 20
 PAGE_BYTES = 4096
 TIME_BEHIND_MS = 60_000
-TRUNCATE_WAIT_MS = 20
 
 _CHANGED = "SELECT slot, seq FROM customer WHERE environment = ? AND seq > ?"
 _CATALOG_SEQ = "SELECT coalesce(max(seq), 0) FROM catalog_root WHERE environment = ?"
@@ -40,7 +39,7 @@ _CATALOG_SEQ = "SELECT coalesce(max(seq), 0) FROM catalog_root WHERE environment
 class Exclusively(Protocol):
     """Runs an action where nobody writes."""
 
-    def __call__(self, action: Callable[[apsw.Connection], None], *, begins: bool = True) -> None:
+    def __call__(self, action: Callable[[apsw.Connection], object], *, begins: bool = True) -> None:
         """Run it; with `begins`, inside SQLite's write lock too."""
 
 
@@ -81,7 +80,7 @@ class Upkeep:
         if self._site.leader.is_held:
             self._store_time(exclusively)
             try:
-                exclusively(_truncate, begins=False)
+                exclusively(truncate_log, begins=False)
             except Exception as error:
                 self.note("checkpoint", error)
             self._site.leader.release()
@@ -253,7 +252,8 @@ class Upkeep:
             return 0
         if wal_bytes > TRUNCATE_WAL_BYTES and is_idle:
             pages = self._checkpoint()[1]
-            self._exclusively(_truncate, begins=False)
+            # Readers that take longer are left alone; the next tick tries again.
+            self._exclusively(truncate_log, begins=False)
         else:
             pages = self._make_reusable()
         if self._wal_bytes() > ALARM_WAL_BYTES:
@@ -270,8 +270,6 @@ class Upkeep:
             self._exclusively(_finish, begins=False)
             frames, done = self._checkpoint(apsw.SQLITE_CHECKPOINT_NOOP)
             self._is_log_held = done < frames and frames * PAGE_BYTES > CHECKPOINT_WAL_BYTES
-        else:
-            self._is_log_held = False
         return pages
 
     def _checkpoint(self, mode: int | None = None) -> tuple[int, int]:
@@ -303,14 +301,6 @@ def _inode(path: str) -> int:
 def _finish(connection: apsw.Connection) -> None:
     with suppress(apsw.BusyError):
         connection.wal_checkpoint(mode=apsw.SQLITE_CHECKPOINT_PASSIVE)
-
-
-def _truncate(connection: apsw.Connection) -> None:
-    connection.set_busy_timeout(TRUNCATE_WAIT_MS)
-    # Readers that take longer are left alone; the next tick tries again.
-    with suppress(apsw.BusyError):
-        connection.wal_checkpoint(mode=apsw.SQLITE_CHECKPOINT_TRUNCATE)
-    connection.set_busy_timeout(BUSY_TIMEOUT_MS)
 
 
 def _runner(cursor: apsw.Cursor) -> Run:

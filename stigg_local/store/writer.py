@@ -112,7 +112,7 @@ class Writer:
             self._site.settle_epoch(self._connection, self._environment)
         return self._connection
 
-    def exclusively(self, action: Callable[[apsw.Connection], None], *, begins: bool = True) -> None:
+    def exclusively(self, action: Callable[[apsw.Connection], object], *, begins: bool = True) -> None:
         """Run `action` while no process of the queue writes.
 
         Args:

@@ -241,3 +241,13 @@ def test_a_broken_budget_is_exit_code_5_and_says_which_and_by_how_much(
     budget(tmp_path, '[metered]\np50 = "1s"\n"p99.99" = "9s"\nthroughput = 1\n')
     assert 0 == main(asked)
     assert "3 of 3 limits kept" in capsys.readouterr().out
+
+
+@pytest.mark.parametrize("runs", [("alone", "mix"), ("mix", "alone")])
+def test_an_operation_alone_says_more_of_itself_than_its_part_in_a_mix(runs: tuple[str, str]) -> None:
+    figures = {"alone": 100, "mix": 900}
+    result = measured(calls=1000)
+    (item,) = result["operations"]
+    result["operations"] = [item | {"run": run, "p50": figures[run]} for run in runs]
+    (found,) = judge([Limit("metered", "p50", 500, 1)], result)
+    assert ("kept", 100) == (found.state, found.found)

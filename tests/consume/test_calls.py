@@ -235,7 +235,7 @@ def test_commands(client: Stigg, tmp_path: Path, capsys: pytest.CaptureFixture[s
         return code, told.out + told.err
 
     try:
-        assert run("consume", CUSTOMER, CALLS, "--value", "60")[0] == 0
+        assert run("consume", CUSTOMER, CALLS, "60")[0] == 0
         code, told = run("consume", CUSTOMER, CALLS, "--value", "41")
         assert (3, True) == (code, told.startswith("refused: RequestedUsageExceedsLimit"))
         assert run("reserve", CUSTOMER, CALLS, "--amount", "30", "--ttl", "5", "--idempotency-key", "job-1")[0] == 0
@@ -250,6 +250,8 @@ def test_commands(client: Stigg, tmp_path: Path, capsys: pytest.CaptureFixture[s
         assert "nothing is held" in run("reservations", CUSTOMER)[1]
         assert run("consume", CUSTOMER, "--currency", CURRENCY)[0] == 3
         assert run("consume", CUSTOMER)[0] == 2
+        assert run("consume", CUSTOMER, CALLS, "1", "--value", "1")[0] == 2
+        assert run("consume", CUSTOMER, CALLS, "x")[0] == 2
         assert run("settle", "job-2", "1")[0] == 2
         assert run("settle", "job-1", "13")[0] in (2, 3)
     finally:
@@ -422,3 +424,20 @@ def test_a_threshold_is_a_part_of_the_limit_in_the_unit_of_the_limit(
 def test_a_refusal_as_a_mapping_holds_plain_text(client: Stigg) -> None:
     shown = client.consume(CUSTOMER, CALLS, 1_000_000).to_dict()["accessDeniedReason"]
     assert (str, "RequestedUsageExceedsLimit") == (type(shown), shown)
+
+
+def test_a_late_settlement_takes_nothing_from_grants_that_others_have_used_up(
+    client: Stigg, clock: ManualClock
+) -> None:
+    """20 credits were held until the end and then used by someone else: what is settled late is a debt."""
+    client.grant_credits(CUSTOMER, CURRENCY, 20)
+    hold = client.reserve(CUSTOMER, IMAGES, 2)
+    clock.advance(seconds=60)
+    client.report_usage(CUSTOMER, IMAGES, 2)
+    settled = hold.settle(2)
+    assert (0, True) == (settled.held, settled.is_late)
+    assert -20 == client.get_credit_entitlement(CUSTOMER, CURRENCY).remaining
+    rows = client.get_credit_grants(CUSTOMER, CURRENCY)
+    assert [("OVERDRAFT", 0, 20), ("PROMOTIONAL", 20, 20)] == sorted(
+        (row.grant_type, row.amount, row.consumed_amount) for row in rows
+    )

@@ -115,9 +115,11 @@ def test_units_are_held_in_the_window_of_the_start() -> None:
 
 
 def test_credits_are_held_by_grant_and_beyond_them() -> None:
-    holds = [hold(), hold(id="hold-2", cost=15, taken=(("b", 5),), expire_ms=1500), hold(id="hold-3", currency_id="x")]
-    held = held_credits(holds, currency_id="ai", resource_id="", at_ms=1200)
-    assert ({"a": 30, "b": 25}, 10, 1500) == (held.parts, held.short, held.until_ms)
+    short = [hold(id=f"short-{cost}", cost=cost, taken=(("b", 5),), expire_ms=1500) for cost in (15, 8)]
+    held = held_credits(
+        [hold(), *short, hold(id="other", currency_id="x")], currency_id="ai", resource_id="", at_ms=1200
+    )
+    assert ({"a": 30, "b": 30}, 13, 1500) == (held.parts, held.short, held.until_ms)
 
 
 @given(st.integers(0, 120))

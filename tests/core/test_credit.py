@@ -200,3 +200,11 @@ def test_the_ledger_ends_with_the_grants() -> None:
     made, used = grant(), grant(consumed=40)
     entries = [LedgerEntry(GRANTED, 100, NOW_MS, made), LedgerEntry(CONSUMED, -40, NOW_MS, used, "images", "m-1")]
     assert {"g-1": used} == rebuild(entries)
+
+
+def test_a_recurring_grant_begins_with_the_cut_of_its_subscription() -> None:
+    """Usage from before a plan change is not paid from what the new plan gives; its period goes on."""
+    start, cut = NOW_MS - 10 * DAY_MS, NOW_MS - DAY_MS
+    sources = snapshot(source(start_ms=start, cut_ms=cut))
+    (found,), _, _ = recurring_grants(MONTHLY, sources, resource_id="", currency_id="ai", at_ms=NOW_MS)
+    assert (cut, cut, "s-1:ai:MONTH:0") == (found.effective_ms, found.created_ms, found.id)

@@ -5,6 +5,7 @@ from typing import Any
 import msgspec
 import pytest
 
+from stigg_local.core.catalog import TrialConfig
 from stigg_local.core.customer import PromotionalEntitlement, status_of
 from stigg_local.core.lifecycle import advance, due_ms, next_ms
 from stigg_local.core.migrate import MigrateToLatest, migrate
@@ -417,3 +418,39 @@ def test_fewer_seats_while_a_plan_change_waits_wait_with_it() -> None:
         fewer.subscription.scheduled_updates[0].plan_id,
         fewer.subscription.scheduled_updates[0].units,
     )
+
+
+@pytest.mark.parametrize(("periods", "expected"), [(("ANNUALLY", "MONTHLY"), "MONTHLY"), (("ANNUALLY",), "ANNUALLY")])
+def test_a_trial_without_a_period_converts_to_the_monthly_one(periods: tuple[str, ...], expected: str) -> None:
+    """Where it is priced so; else to the first price's."""
+    turns = plan(
+        "turns",
+        pricing_type="PAID",
+        prices=tuple(flat("30", period) for period in periods),
+        default_trial_config=TrialConfig(duration=14),
+    )
+    compiled = shop(turns)
+    tried = buy(customer(), compiled, "turns")
+    done = advance(tried.customer, compiled, to_ms=T0 + 14 * DAY_MS).customer
+    assert [(None, expected)] == [(tried.subscription.billing_period, done.subscriptions[0].billing_period)]
+
+
+def test_what_has_ended_has_nothing_left_to_come() -> None:
+    compiled = shop()
+    bought = buy(customer(), compiled, "pro", **PAID)
+    waits = buy(bought.customer, compiled, "basic", T0 + 5, **PAID)
+    assert waits.subscription.scheduled_updates
+    ended = end(waits.customer, compiled, waits.subscription_id, T0 + 6, cancellation_time="IMMEDIATE")
+    assert (T0 + 6, ()) == (ended.subscription.end_ms, ended.subscription.scheduled_updates)
+
+
+@pytest.mark.parametrize(("rule", "is_kept"), [("NEVER_RESET", True), ("ALWAYS_RESET", False)])
+def test_a_free_plan_counts_on_where_usage_is_never_reset(rule: str, is_kept: bool) -> None:
+    """From the cut of what ended, where that was moved before; else from its own start."""
+    compiled = shop(**DOWN, usage_reset_on_plan_change=rule)
+    bought = buy(customer(), compiled, "basic", **PAID)
+    at = T0 + 5 * DAY_MS
+    ended = end(bought.customer, compiled, bought.subscription_id, at, cancellation_time="IMMEDIATE")
+    free = ended.customer.subscriptions[-1]
+    since = T0 if is_kept else at
+    assert ("free", since, since) == (free.plan_id, free.usage_anchor_ms, free.usage_cut_ms)

@@ -5,9 +5,9 @@ from typing import Any
 
 import pytest
 
-from stigg_local.core.catalog import Coupon, MoneyAmount, Tier
+from stigg_local.core.catalog import Coupon, MoneyAmount, PromotionCode, Tier
 from stigg_local.core.customer import AppliedCoupon, SubscriptionAddon
-from stigg_local.core.discounts import check_amount
+from stigg_local.core.discounts import check_amount, with_code
 from stigg_local.core.period import add_months
 from stigg_local.core.pricing import (
     coupon_holds,
@@ -19,6 +19,7 @@ from stigg_local.core.pricing import (
     share,
     total,
 )
+from stigg_local.core.sources import Catalog
 from stigg_local.errors import NotAllowed
 from tests.builders import ms, price, subscription
 from tests.core.lives import T0, flat, shop
@@ -76,6 +77,8 @@ def test_blocks_are_begun_whole(quantity: int, blocks: int) -> None:
         ("2024-01-01", "2025-01-01", "2024-07-01", "1200", "2400", "USD", ("603.28", "1206.56")),
         ("2025-06-01", "2025-07-01", "2025-06-13", "249", "99", "USD", ("149.40", "59.40")),
         ("2025-06-01", "2025-07-01", "2025-06-30T23:59:59", "10", "20", "USD", ("0.00", "0.00")),
+        # A second that has begun counts: 1 of 2,592,000 seconds of 2592000.
+        ("2025-06-01", "2025-07-01", "2025-06-30T23:59:59.999", "2592000", "1", "USD", ("1.00", "0.00")),
         ("2025-06-01", "2025-07-01", "2025-06-11", "980", "1980", "JPY", ("653", "1320")),
     ],
 )
@@ -128,6 +131,7 @@ def test_a_new_cycle_costs_in_full_and_gives_the_rest_back() -> None:
         (sold(addons=(SubscriptionAddon(addon_id="more", version=1),)), sold(), True),
         (sold("pro"), sold("custom", billing_period=None), False),
         (sold("custom", billing_period=None), sold("pro"), True),
+        (sold("tried"), sold("turns"), False),
     ],
 )
 def test_less_is_a_downgrade(before: Any, after: Any, expected: bool) -> None:
@@ -164,6 +168,11 @@ def test_a_coupon_never_takes_more_than_there_is() -> None:
     assert Decimal("2.50") == discount(half, Decimal("5.00"), "USD")
     assert Decimal(100) == discount(fixed, Decimal(100), "USD")
     assert Decimal(0) == discount(half, Decimal(-5), "USD")
+    both = (MoneyAmount(amount=Decimal(3), currency="EUR"), MoneyAmount(amount=Decimal(5), currency="USD"))
+    by_currency = Coupon(id="fixed", type="FIXED", amounts_off=both)
+    assert [Decimal(3), Decimal(5), Decimal(0)] == [
+        discount(by_currency, Decimal(9), currency) for currency in ("EUR", "USD", "GBP")
+    ]
     with pytest.raises(NotAllowed):
         check_amount(AppliedCoupon(coupon=fixed, start_ms=0), "EUR")
     check_amount(AppliedCoupon(coupon=fixed, start_ms=0), "USD")
@@ -179,3 +188,13 @@ def test_a_repeating_coupon_ends_by_its_months() -> None:
     assert [True, False] == [
         coupon_holds(AppliedCoupon(coupon=once, start_ms=start, is_used=used), start) for used in (False, True)
     ]
+
+
+def test_a_code_is_redeemed_as_often_as_it_may_be() -> None:
+    half = Coupon(id="half", type="PERCENTAGE", percent_off=Decimal(50))
+    code = PromotionCode(code="TWICE", coupon_id="half", max_redemptions=2)
+    compiled = Catalog([("coupon", half), ("promotionCode", code)])
+    assert "half" == with_code(compiled, "TWICE", resolved=None, redeemed=1, now_ms=T0).coupon.id
+    with pytest.raises(NotAllowed) as raised:
+        with_code(compiled, "TWICE", resolved=None, redeemed=2, now_ms=T0)
+    assert "PromotionCodeMaxRedemptionsReached" == raised.value.code

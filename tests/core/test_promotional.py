@@ -5,7 +5,7 @@ from typing import Any
 import pytest
 
 from stigg_local.core.period import DAY_MS
-from stigg_local.core.promotional import GrantPromotional, grant
+from stigg_local.core.promotional import GrantPromotional, grant, grant_events
 from stigg_local.errors import StiggError
 from tests.builders import NOW_MS, catalog, customer, feature, gives
 
@@ -62,6 +62,7 @@ def test_a_grant_ends_by_its_period(item: GrantPromotional, expected: int | None
         ("InvalidEntitlementResetPeriod", make(reset_period="DAY", reset_period_configuration="StartOfTheMonth")),
         ("InvalidEntitlementResetPeriod", make(reset_period="MONTH", reset_period_configuration="EveryMonday")),
         ("InvalidEntitlementResetPeriod", make(reset_period_configuration="StartOfTheMonth")),
+        ("InvalidEntitlementResetPeriod", make(reset_period="WEEK", reset_period_configuration="StartOfTheMonth")),
     ],
 )
 def test_what_does_not_fit_the_feature_is_refused(code: str, item: GrantPromotional) -> None:
@@ -80,3 +81,21 @@ def test_a_reset_that_fits_is_granted(period: str, configuration: str) -> None:
     assert configuration == (
         grant(customer(), COMPILED, [item], now_ms=NOW_MS)[1][0].entitlement.reset_period_configuration
     )
+
+
+@pytest.mark.parametrize(
+    ("at_ms", "groups", "told"),
+    [
+        (NOW_MS + 9, ("group",), "promotional_entitlement.updated"),
+        (NOW_MS + 10, (), "promotional_entitlement.granted"),
+    ],
+)
+def test_what_is_granted_goes_on_from_what_is_in_force(at_ms: int, groups: tuple[str, ...], told: str) -> None:
+    """At its very end a promotion is over: its groups give nothing any more, and the next one is a new one."""
+    item = GrantPromotional(
+        entitlement=gives(is_unlimited=False), period="CUSTOM", custom_end_ms=NOW_MS + 10, group_id="group"
+    )
+    record, _ = grant(customer(), COMPILED, [item], now_ms=NOW_MS)
+    _, made = grant(record, COMPILED, [make(usage_limit=3)], now_ms=at_ms)
+    assert [(True, groups)] == [(one.is_direct, one.group_ids) for one in made]
+    assert [told] == [one.type for one in grant_events(record, made, now_ms=at_ms)]

@@ -183,6 +183,8 @@ def test_a_renewal_is_charged_once_for_each_period() -> None:
         (item.reason, item.amount, item.period_start_ms, item.period_end_ms) for item in invoices
     ]
     assert (record, ()) == charges_due(record, compiled, now_ms=JULY)
+    # Whenever it is begun, it is the same invoice.
+    assert invoices[0].id == charges_due(first.customer, compiled, now_ms=JULY + 5)[1][0].id
     failed = apply_outcome(record, compiled, invoices[0], FAILED, now_ms=JULY)
     assert ("ACTIVE", "FAILED", ["basic"], AUGUST) == (
         status_of(failed.subscription, JULY),
@@ -437,3 +439,66 @@ def test_a_downgrade_with_a_new_cycle_moves_the_next_charge() -> None:
     first = answered(asked, compiled, "PAID", T0)
     down = change(first.customer, compiled, first.subscription_id, T0, billing_period="MONTHLY", charges=True)
     assert (None, JULY, Decimal("90.00")) == (down.charge, down.subscription.paid_until_ms, down.credit)
+
+
+def test_what_was_never_paid_leaves_no_free_plan() -> None:
+    """A free plan follows what ran, not what was only asked for."""
+    compiled = shop(subscription_end_setup="DOWNGRADE_TO_FREE", downgrade_plan_id="free")
+    held = answered(buy(customer(), compiled, "basic", charges=True, **PAID), compiled, FAILED, T0)
+    gone = advance(held.customer, compiled, to_ms=T0 + PAYMENT_WINDOW_MS).customer
+    assert [("basic", T0 + PAYMENT_WINDOW_MS)] == [(item.plan_id, item.end_ms) for item in gone.subscriptions]
+
+
+def test_a_cancellation_comes_before_a_payment_that_expires_at_that_instant() -> None:
+    compiled = shop()
+    held = answered(buy(customer(), compiled, "basic", charges=True, **PAID), compiled, FAILED, T0)
+    expires = T0 + PAYMENT_WINDOW_MS
+    planned = change(held.customer, compiled, held.subscription_id, T0 + 1, cancellation_ms=expires)
+    gone = advance(planned.customer, compiled, to_ms=expires)
+    assert "ScheduledCancellation" == gone.customer.subscriptions[0].cancel_reason
+    assert ["subscription.canceled"] == [item.type for item in gone.events]
+
+
+def test_an_upgrade_at_the_end_of_what_was_paid_is_part_of_the_renewal() -> None:
+    """Nothing of the period before is left to settle, so it waits for no payment of its own."""
+    compiled = shop()
+    waits = buy(
+        bought(compiled).customer,
+        compiled,
+        "pro",
+        T0 + 5,
+        schedule_strategy="END_OF_BILLING_PERIOD",
+        charges=True,
+        **PAID,
+    )
+    reached = advance(waits.customer, compiled, to_ms=JULY).customer.subscriptions[0]
+    assert ("pro", ()) == (reached.plan_id, reached.scheduled_updates)
+    _, invoices = charges_due(waits.customer, compiled, now_ms=JULY)
+    assert [("RENEWAL", Decimal(20))] == [(item.reason, item.amount) for item in invoices]
+
+
+def test_a_failure_that_is_told_after_the_payment_changes_nothing() -> None:
+    compiled = shop()
+    asked = buy(customer(), compiled, "basic", charges=True, **PAID)
+    paid = answered(asked, compiled, "PAID", T0)
+    late = answered(Decided(**_fields(paid, asked)), compiled, FAILED, T0 + 5)
+    assert (paid.customer, ()) == (late.customer, late.events)
+
+
+def test_a_deferred_charge_has_one_invoice_whenever_it_is_begun() -> None:
+    """Two who begin it at different instants, as after a restore, ask the provider for the same thing."""
+    compiled = shop()
+    start = ms("2025-01-31T00:00:00Z")
+    asked = buy(customer(), compiled, "basic", start, billing_period="ANNUALLY", charges=True)
+    waits = buy(
+        answered(asked, compiled, "PAID", start).customer,
+        compiled,
+        "pro",
+        start + DAY_MS,
+        billing_period="ANNUALLY",
+        schedule_strategy="END_OF_BILLING_MONTH",
+        charges=True,
+    )
+    at = ms("2025-02-28T00:00:00Z")
+    found = [charges_due(waits.customer, compiled, now_ms=now)[1] for now in (at, at + DAY_MS)]
+    assert [[f"invoice-{waits.subscription_id}-{at}"]] * 2 == [[item.id for item in one] for one in found]

@@ -4,10 +4,13 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from stigg_local.core.history import spans
+from stigg_local.core.period import DAY_MS
 from stigg_local.core.quantity import RAW_MAX
 from stigg_local.core.usage import DELTA, SET, add, fold
+from stigg_local.core.words import UsageMarkerType
 from stigg_local.errors import InvalidInput, NotAllowed
-from tests.builders import feature
+from tests.builders import NOW_MS, catalog, feature, gives, plan, snapshot, source
 
 CALLS = feature(scale=0)
 SEATS = feature("seats", meter_type="Fluctuating", scale=0)
@@ -47,3 +50,20 @@ def test_a_sum_out_of_range_is_refused() -> None:
     with pytest.raises(InvalidInput) as raised:
         add(CALLS, RAW_MAX, DELTA, 1)
     assert "EntitlementUsageOutOfRangeError" == raised.value.code
+
+
+def test_a_window_that_ends_with_its_subscription_was_reset_by_the_change() -> None:
+    """At a window's end usage begins anew by itself only where the same subscription goes on."""
+    day, next_day, end = NOW_MS, NOW_MS + DAY_MS, NOW_MS + 2 * DAY_MS
+    compiled = catalog(plan(entitlements=(gives(reset_period="DAY"),)))
+    one, other = source(end_ms=next_day), source(subscription_id="s-2", start_ms=next_day)
+    found = {
+        name: [
+            (item.start_ms, item.end_ms, item.reset)
+            for item in spans(compiled, snapshot(*sources), feature(), resource_id="", start_ms=day, end_ms=end)
+        ]
+        for name, sources in {"goes on": (source(),), "is another": (one, other)}.items()
+    }
+    first = day, next_day, None
+    assert [first, (next_day, end, UsageMarkerType.PERIODIC_RESET)] == found["goes on"]
+    assert [first, (next_day, end, UsageMarkerType.SUBSCRIPTION_CHANGE_RESET)] == found["is another"]

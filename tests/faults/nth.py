@@ -21,6 +21,7 @@ import apsw
 from stigg_local import Stigg, StiggError
 from stigg_local.doctor import examine
 from stigg_local.store import upkeep
+from stigg_local.store.commit import Member
 from stigg_local.testing import ManualClock
 from tests.faults.disk import FaultVFS, Plan
 from tests.shell.clients import CATALOG, NOON
@@ -214,10 +215,10 @@ class Loop:
         assert now == before + 1, f"{before} became {now} after repeating"
 
     def _close_connections(self) -> None:
-        paused = self.store._commit.pause()
-        assert paused is not None
+        stop = Member()
+        assert self.store._commit.pause(stop)
         self.store._writer.retire()
-        self.store._commit.resume(paused)
+        self.store._commit.resume(stop)
 
     def end(self) -> None:
         """Nothing is torn: every digest, sum and log agrees."""

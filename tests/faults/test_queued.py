@@ -18,9 +18,15 @@ from stigg_local import (
     NotFound,
     Stigg,
     StiggError,
+    StorageFull,
     StoreError,
     UsageQueueFull,
 )
+from stigg_local.core.period import to_ms
+from stigg_local.core.quantity import to_raw
+from stigg_local.core.queued import QueuedReport
+from stigg_local.edge.overlay import folded
+from stigg_local.store.commit import Member
 from stigg_local.store.queued import Group, ReportQueue
 from stigg_local.testing import ManualClock
 from tests.shell.clients import CATALOG, CUSTOMERS, NOON, ask, client_of, start
@@ -66,12 +72,12 @@ def held_up(client: Stigg) -> Iterator[None]:
     """Nothing is stored meanwhile."""
     assert client._embedded is not None
     commit = client._embedded.store._commit
-    paused = commit.pause()
-    assert paused is not None
+    stop = Member()
     try:
+        assert commit.pause(stop)
         yield
     finally:
-        commit.resume(paused)
+        commit.resume(stop)
 
 
 # ---------------------------------------------------------------------- levels
@@ -150,6 +156,48 @@ def test_queued_images_cost_credits_at_once_what_they_cost_when_stored(client: S
     after = client.get_credit_entitlement(CUSTOMER, "currency-ai")
     assert -5 == before.remaining == after.remaining
     assert before.current_balance == after.current_balance
+
+
+def test_queued_images_leave_alone_what_is_held(client: Stigg) -> None:
+    """45 credits, 20 of them held: of 50 that are used 25 are there, and the others are a debt."""
+    client.grant_credits(CUSTOMER, "currency-ai", 45)
+    assert client.reserve(CUSTOMER, IMAGES, 2).allowed
+    with held_up(client):
+        for _ in range(5):
+            client.report_usage(CUSTOMER, IMAGES, 1)
+        before = client.get_credit_entitlement(CUSTOMER, "currency-ai")
+    client.flush(10)
+    after = client.get_credit_entitlement(CUSTOMER, "currency-ai")
+    assert -25 == before.remaining == after.remaining
+    assert before.to_dict() == after.to_dict()
+
+
+def test_a_report_at_the_very_end_of_a_window_is_of_the_next(data_dir: Path) -> None:
+    clock = ManualClock(NOON)
+    with Stigg(catalog=CATALOG, data_dir=data_dir, clock=clock, durability="queued") as client:
+        provision(client)
+        first = client.report_usage(CUSTOMER, CALLS, 3)
+        client.flush(10)
+        assert first.usage_period_end_ms is not None
+        clock.advance(seconds=(first.usage_period_end_ms - to_ms(NOON, name="noon")) / 1000)
+        assert 2 == client.report_usage(CUSTOMER, CALLS, 2).current_usage == usage(client)
+        client.flush(10)
+        assert 2 == usage(client)
+
+
+@pytest.mark.parametrize(("seq", "expected"), [(0, 4), (4, 0), (5, 0), (6, 4)])
+def test_a_group_is_counted_on_top_of_rows_that_do_not_hold_it(client: Stigg, seq: int, expected: int) -> None:
+    """The rows are of transaction 5; 0 is a group that was never tried to be stored."""
+    assert client._embedded is not None
+    _, _, _, _, view, catalog = client._embedded.replica.held(CUSTOMER)
+    assert view is not None
+    now = client._embedded.store.now_ms()
+    group = Group(CUSTOMER)
+    raw = to_raw(4, catalog.features[CALLS].scale, name="value")
+    group.items.append(QueuedReport("report-1", CALLS, "", "DELTA", raw, now))
+    group.seq = seq
+    shown = folded(catalog, view, ((group, 1),), seq=5, now_ms=now)
+    assert to_raw(expected, catalog.features[CALLS].scale, name="value") == max(shown.counters.values(), default=0)
 
 
 def test_every_answer_is_the_one_that_durable_reports_give(tmp_path: Path) -> None:
@@ -244,6 +292,8 @@ def test_a_key_counts_once_queued_or_stored_and_has_one_body(client: Stigg) -> N
         with pytest.raises(IdempotencyConflict):
             client.report_usage(CUSTOMER, CALLS, 3, idempotency_key="k")
     client.flush(10)
+    # From here on the file remembers it.
+    assert {} == queue_of(client).keys
     assert first == client.report_usage(CUSTOMER, CALLS, 2, idempotency_key="k")
     assert first == client.report_usage(CUSTOMER, CALLS, 2, idempotency_key="k", durability="disk")
     with pytest.raises(IdempotencyConflict):
@@ -338,6 +388,29 @@ def test_a_disk_that_fails_for_a_while_delays_and_loses_nothing(
     assert client.status().last_error is None
 
 
+def test_a_report_that_found_no_room_stays_visible_when_its_number_is_anothers(client: Stigg) -> None:
+    """Nothing was committed, so that the transaction's number goes to whoever commits next."""
+    client.report_usage(CUSTOMER, CALLS, 1)
+    client.flush(10)
+    queue = queue_of(client)
+    good, failures = queue._store, list[int]()
+
+    def full(groups: Sequence[Group]) -> list[Exception | None]:
+        if not failures:
+            groups[0].seq = 1
+        failures.append(len(groups))
+        return [StorageFull("planted") for _ in groups]
+
+    queue._store = full
+    client.report_usage(CUSTOMER, CALLS, 1)
+    with pytest.raises(StoreError, match="planted"):
+        queue.flush(30, is_patient=False)
+    found = usage(client)
+    queue._store = good
+    client.flush(10)
+    assert 2 == found == usage(client)
+
+
 def test_closing_says_what_it_could_not_store(data_dir: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     client = Stigg(catalog=CATALOG, data_dir=data_dir)
     provision(client)
@@ -407,6 +480,8 @@ def test_a_forked_child_leaves_the_queue_to_its_parent(client: Stigg, data_dir: 
     queue._store = late
     client.report_usage(CUSTOMER, CALLS, 1)
     client.report_usage(CUSTOMER, CALLS, 1)
+    # So the child inherits what memory holds of the customer, too.
+    assert 3 == usage(client)
     child = in_fork(work)
     assert 0 == wait(child)
     may_store.set()

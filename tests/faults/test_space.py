@@ -98,6 +98,7 @@ import json
 import apsw
 from collections import Counter
 from stigg_local import StiggError
+from stigg_local.store.commit import Member
 client = Stigg(data_dir=args[0])
 client.get_metered_entitlement("customer-1", "feature-calls")
 store = client._embedded.store
@@ -105,9 +106,10 @@ store._keeper.stop()
 told = Counter()
 # The memory that SQLite may have rises from nothing more to all that a report on a new connection takes.
 for number, more in enumerate(range(1, 260_000, int(args[1]))):
-    paused = store._commit.pause()
+    stop = Member()
+    store._commit.pause(stop)
     store._writer.retire()
-    store._commit.resume(paused)
+    store._commit.resume(stop)
     apsw.hard_heap_limit(apsw.memory_used() + more)
     error = None
     try:

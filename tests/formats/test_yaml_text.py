@@ -209,6 +209,14 @@ def test_depth_is_bounded(opening: str) -> None:
     assert f"is nested more than {DEPTH_MAX} levels deep" == refusal(text)[0]
 
 
+def test_as_deep_as_it_may_be_is_read() -> None:
+    value = read_yaml("[" * DEPTH_MAX + "]" * DEPTH_MAX).value
+    for _ in range(DEPTH_MAX - 1):
+        assert isinstance(value, list)
+        (value,) = value
+    assert [] == value
+
+
 def test_depth_through_aliases_is_bounded() -> None:
     text = "a0: &a0 [x]\n" + "".join(f"a{level}: &a{level} [*a{level - 1}]\n" for level in range(1, 100))
     assert f"is nested more than {DEPTH_MAX} levels deep" == refusal(text)[0]

@@ -16,6 +16,7 @@ import pytest
 
 from stigg_local.errors import NotAllowed, StorageFull, StoreError
 from stigg_local.store import Store, Tx, is_in_flight
+from stigg_local.store.commit import Member
 from stigg_local.store.digest import slot_of
 from tests.shell.stores import add, measured, opened, start, total
 
@@ -364,3 +365,43 @@ def wait_until(condition: Callable[[], bool], timeout_s: float = 20) -> None:
     while not condition():
         assert time.monotonic() < until
         time.sleep(0.002)
+
+
+@pytest.mark.parametrize(
+    ("levels", "expected"), [(("os",), 1), (("os", "os"), 1), (("os", "disk"), 2), (("disk", "os"), 2), (("disk",), 2)]
+)
+def test_a_transaction_is_as_durable_as_its_most_careful_command(
+    tmp_path: Path, levels: tuple[str, ...], expected: int
+) -> None:
+    """Between NORMAL (1) and FULL (2), whoever comes first."""
+
+    def synchronous(tx: Tx) -> int:
+        tx.put_customer("customer-1", b"x")
+        return int(tx.run("PRAGMA synchronous", ())[0][0])
+
+    with opened(tmp_path) as store:
+        members = [Member(synchronous, "put", f"key-{number}", level) for number, level in enumerate(levels)]
+        store.write_all(members)
+        assert [expected] * len(levels) == [member.result for member in members]
+
+
+def test_what_a_refused_command_counted_is_unknown_to_the_next(tmp_path: Path) -> None:
+    """In the same transaction, where only its own savepoint is undone."""
+    key = "customer-1", "", "feature-1", 0, 1000
+
+    def count(tx: Tx, value: int) -> int | None:
+        before = tx.counter(*key)
+        tx.put_counter(*key, value)
+        return before
+
+    def refused(tx: Tx) -> None:
+        count(tx, 5)
+        raise NotAllowed("planted")
+
+    with opened(tmp_path) as store:
+        store.write(lambda tx: tx.put_customer("customer-1", b"x"), operation="put", key="put")
+        works = (lambda tx: count(tx, 1), refused, lambda tx: count(tx, 2))
+        members = [Member(work, "count", f"key-{number}") for number, work in enumerate(works)]
+        store.write_all(members)
+        assert [None, None, 1] == [member.result for member in members]
+        assert 2 == store.read(lambda tx: tx.counter(*key))

@@ -18,9 +18,9 @@ import pytest
 
 from stigg_local import InvalidInput, NotAllowed, Stigg, StoreBusy, StoreCorrupt
 from stigg_local.doctor import examine
-from stigg_local.errors import StoreError
+from stigg_local.errors import SchemaTooNew, StoreError
 from stigg_local.store.backup import backup
-from stigg_local.store.manifest import read_manifest
+from stigg_local.store.manifest import Manifest, read_manifest, seal
 from stigg_local.store.restore import restore
 from tests.shell.clients import CATALOG, ask, fill, start
 
@@ -551,3 +551,22 @@ def test_a_restore_works_on_a_process_of_another_working_directory(made: Path, t
     process = start(code, tmp_path)
     assert "2\n" == process.communicate()[0]
     assert [] == findings(tmp_path / "new")
+
+
+def test_a_backup_of_a_newer_format_is_told_apart_from_a_damaged_one(tmp_path: Path) -> None:
+    path = tmp_path / "newer.backup"
+    path.write_bytes(b"database")
+    made = Manifest(
+        environment="production",
+        file_id="file",
+        epoch=1,
+        seq=1,
+        made_ms=1,
+        schema_version=1,
+        database_bytes=8,
+        rows={},
+        format=2,
+    )
+    seal(str(path), made)
+    with pytest.raises(SchemaTooNew, match="format 2"):
+        read_manifest(str(path))

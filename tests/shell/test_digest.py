@@ -255,3 +255,16 @@ def test_no_flipped_bit_gives_a_wrong_answer(tmp_path: Path) -> None:
 @pytest.mark.stress
 def test_no_flipped_bit_of_3000_gives_a_wrong_answer(tmp_path: Path) -> None:
     print(flip_rounds(tmp_path, 3000))
+
+
+def test_counters_that_are_forgotten_leave_whole_numbers_behind(tmp_path: Path) -> None:
+    """The sum over a customer's numbers goes with them, so that nothing has to be rebuilt afterwards."""
+    with opened(tmp_path) as store:
+        fill(store, customers=1)
+        count = store.write(
+            lambda tx: tx.delete_counters_before("customer-0", "", "feature-1", 1000), operation="forget", key="k"
+        )
+        assert 1 == count
+    with opened(tmp_path) as store:
+        found = store.read(lambda tx: tx.counters("customer-0"))
+        assert [("", "feature-0", 0, 1000, 0), ("", "feature-2", 0, 1000, 2)] == found

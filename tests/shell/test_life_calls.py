@@ -348,6 +348,24 @@ def test_delegating_lets_the_first_customer_pay() -> None:
         ]
 
 
+def test_usage_that_was_queued_before_a_subscription_goes_away_is_charged_to_who_had_it() -> None:
+    charged = deepcopy(SHOP)
+    charged["creditCurrencies"] = [{"id": "tokens"}]
+    charged["features"].append({"id": "prompts", "featureType": "Numeric", "meterType": "Incremental"})
+    rated = {"featureId": "prompts", "isUnlimited": True, "creditRate": {"currencyId": "tokens", "amount": 2}}
+    free = next(plan for plan in charged["plans"] if plan["id"] == "plan-free")
+    free["entitlements"] = [*free.get("entitlements", []), rated]
+    with Shop(catalog=charged, provider=None) as shop:
+        client = shop.client
+        for customer_id in ("customer-1", "customer-2"):
+            client.provision_customer(customer_id, subscription_params=None)
+        made = shop.buy("plan-free")
+        client.grant_credits("customer-1", "tokens", 100)
+        client.report_usage("customer-1", "prompts", 3, durability="queued")
+        client.delegate_subscription(made.id, "customer-2")
+        assert 94 == client.get_credit_entitlement("customer-1", "tokens").current_balance
+
+
 def test_the_paywall_shows_a_customers_subscriptions() -> None:
     with Shop(provider=None) as shop:
         shop.customer()

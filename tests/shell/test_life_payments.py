@@ -17,6 +17,7 @@ from stigg_local import (
     PaymentOutcome,
     Stigg,
 )
+from stigg_local.authority.collection import invoice_id_of
 from stigg_local.testing import ManualClock, ScriptedPayments
 from tests.shell.clients import start
 from tests.shell.shop import ADMIN, SHOP, T0, Asking, Shop
@@ -117,6 +118,7 @@ def test_a_checkout_that_is_given_up_leaves_nothing() -> None:
         assert found.checkout_url is not None
         assert (None, "REQUESTED_PLAN") == (found.subscription, found.subscription_decision_strategy)
         assert shop.client.payments.settle(found.checkout_url, "FAILED") is None
+        assert "customer.payment_failed" == shop.types()[-1]
         assert [] == list(shop.client.get_subscriptions("customer-1"))
         with pytest.raises(NotFound, match="neither a subscription nor a pending checkout"):
             shop.client.payments.settle(found.checkout_url, "PAID")
@@ -252,6 +254,18 @@ def test_renewals_are_collected_once_each_by_the_tick() -> None:
         assert {"RENEWAL"} == {invoice.reason for invoice in shop.payments.invoices[1:]}
         assert 4 == len({invoice.id for invoice in shop.payments.invoices})
         assert "ACTIVE" == shop.subscription(made.id).status
+
+
+def test_whoever_had_it_before_goes_on_paying_the_renewals() -> None:
+    with Shop() as shop:
+        shop.customer("customer-1")
+        shop.customer("customer-2")
+        made = shop.buy()
+        shop.client.delegate_subscription(made.id, "customer-2")
+        shop.clock.advance(days=28)
+        shop.client.tick()
+        first, second = [(item.customer_id, item.paying_customer_id) for item in shop.payments.invoices]
+        assert [("customer-1", None), ("customer-2", "customer-1")] == [first, second]
 
 
 def test_what_the_tick_collected_is_told_of_the_system() -> None:
@@ -695,3 +709,25 @@ def test_wrong_billing_information_is_told_without_its_values() -> None:
             with pytest.raises(Exception, match="billing_info"):
                 shop.client.provision_customer("customer-1", billing_info=wrong)
         assert {} == shop.payments.billing
+
+
+def test_each_command_has_an_invoice_of_its_own() -> None:
+    """The same for a repeat; another operation under the same key is another command."""
+    found = [invoice_id_of(*command) for command in (("provisionSubscription", "k"), ("updateSubscription", "k"))]
+    assert 2 == len(set(found))
+    assert found[0] == invoice_id_of("provisionSubscription", "k") != invoice_id_of("provisionSubscription", "k2")
+
+
+def test_a_code_is_counted_each_time_it_is_used() -> None:
+    """Twice it may be, so the third is refused, and the refused one is no use of it."""
+    twice = SHOP | {"promotionCodes": [{"code": "TWICE", "couponId": "coupon-half", "maxRedemptions": 2}]}
+    with Shop(catalog=twice) as shop:
+        for number in range(4):
+            customer_id = shop.customer(f"customer-{number}")
+            if number < 2:
+                shop.buy(customer_id=customer_id, promotion_code="TWICE")
+                continue
+            with pytest.raises(NotAllowed) as refused:
+                shop.buy(customer_id=customer_id, promotion_code="TWICE")
+            assert "PromotionCodeMaxRedemptionsReached" == refused.value.code
+        assert ["25.00", "25.00"] == [f"{item.amount:.2f}" for item in shop.payments.invoices]

@@ -7,11 +7,14 @@ from pathlib import Path
 from typing import Any
 
 import apsw
+import msgspec
 import pytest
 
+from stigg_local.core.hold import Hold
 from stigg_local.errors import StoreCorrupt, StoreError
 from stigg_local.store import Checkout, Event, Store, Tx
 from stigg_local.store.digest import row_digest, sum_bytes
+from stigg_local.store.views import add_views
 from tests.shell.stores import HandClock, opened
 
 
@@ -368,3 +371,43 @@ def test_the_sum_of_the_log_is_the_one_that_a_checker_computes(tmp_path: Path) -
     roots = connection.execute("SELECT environment, count, root, seq, digest FROM audit_root").fetchall()
     connection.close()
     assert [("production", len(rows), total, 1, sealed)] == roots
+
+
+# ---------------------------------------------------------------------- what is read is verified, and shown
+
+
+def test_a_changed_owner_or_catalog_file_is_never_believed(tmp_path: Path) -> None:
+    with opened(tmp_path) as store:
+        write(store, lambda tx: tx.put_subscription_owner("subscription-1", "customer-1"))
+        write(store, lambda tx: tx.put_catalog_file("hash", "catalog.toml"), key="file")
+        assert "customer-1" == store.read(lambda tx: tx.subscription_owner("subscription-1"))
+        assert store.read(lambda tx: tx.catalog_file_applied("hash"))
+        damage(tmp_path, "UPDATE subscription_owner SET customer_id = 'customer-2'")
+        damage(tmp_path, "UPDATE catalog_file SET hash = 'other'")
+        for read in (lambda tx: tx.subscription_owner("subscription-1"), lambda tx: tx.catalog_files()):
+            with pytest.raises(StoreCorrupt):
+                store.read(read)
+
+
+@pytest.mark.parametrize(
+    ("now_ms", "expected"), [(49, (0, 0, 0)), (50, (1, 1, 0)), (99, (1, 1, 0)), (100, (0, 0, 1)), (101, (0, 0, 1))]
+)
+def test_views_show_what_counts_from_its_start_to_before_its_end(
+    tmp_path: Path, now_ms: int, expected: tuple[int, ...]
+) -> None:
+    """A window and a reservation of [50, 100), and a boundary at 100."""
+    hold = Hold("hold-1", "", "feature-calls", "", 1, 0, "", (), 50, 100)
+
+    def fill_in(tx: Tx) -> None:
+        tx.put_customer("customer-1", b"snapshot")
+        tx.put_counter("customer-1", "", "feature-calls", 50, 100, 7)
+        tx.put_hold("customer-1", hold.id, hold.expire_ms, msgspec.msgpack.encode(hold))
+        tx.put_due("customer-1", 100)
+
+    with opened(tmp_path) as store:
+        write(store, fill_in)
+    connection = apsw.Connection(str(tmp_path / "authority.db"))
+    add_views(connection, "production", now_ms)
+    statement = "SELECT u.is_current, h.is_current, d.is_due FROM usage AS u, holds AS h, due_boundaries AS d"
+    assert [expected] == connection.execute(statement).fetchall()
+    connection.close()

@@ -363,3 +363,15 @@ def test_events_and_history_on_the_command_line(
     assert "CustomerNotFound" in capsys.readouterr().err
     assert main(["events", "report", "c", "login", *where]) == 2
     assert main(["events", "report", "--file", str(tmp_path / "none"), *where]) == 2
+
+
+def test_an_event_of_a_clock_that_is_ahead_counts_now(tmp_path: Path, clock: ManualClock) -> None:
+    """Its sender's clock is three minutes ahead and in the next window already; ours is what counts."""
+    with opened(tmp_path, clock) as client:
+        client.provision_customer("c", subscription_params=None)
+        client.provision_subscription("c", "daily")
+        clock.advance(hours=23, minutes=58)
+        client.report_event(login(1, timestamp="2025-02-01T10:01:00Z"))
+        assert usage(client, "count") == [1]
+        clock.advance(minutes=2)
+        assert usage(client, "count") == [0]

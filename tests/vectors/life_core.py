@@ -11,8 +11,8 @@ from stigg_local.core.cancel import CancelSubscription, cancel
 from stigg_local.core.change import entitled_to_latest
 from stigg_local.core.command import check_metadata
 from stigg_local.core.customer import Customer, CustomFeature, Subscription
+from stigg_local.core.customer_change import PatchCustomer, first_subscription, patched
 from stigg_local.core.decided import Decided, find
-from stigg_local.core.discounts import with_customer_coupon
 from stigg_local.core.ids import UNSET
 from stigg_local.core.lifecycle import advance
 from stigg_local.core.migrate import MigrateToLatest, migrate
@@ -22,7 +22,7 @@ from stigg_local.core.place import is_over
 from stigg_local.core.promotional import revoke
 from stigg_local.core.schedule import CancelScheduledUpdates, cancel_scheduled
 from stigg_local.core.settlement import Parked, apply_outcome, charges_due, park, settle, unpark
-from stigg_local.core.subscription import ProvisionSubscription, TrialOverride, journey, provision
+from stigg_local.core.subscription import ProvisionSubscription, TrialOverride, provision
 from stigg_local.core.update import UpdateSubscription, update
 from stigg_local.errors import IdempotencyConflict, InvalidInput, NotAllowed, NotFound, StiggError
 from stigg_local.testing import ManualClock
@@ -109,9 +109,10 @@ class CoreLife(CoreLevel):
             raise NotAllowed(f"customer `{customer_id}` is archived", code="EntityIsArchivedError")
         now_ms = self._now_ms
         held = known or Held(Customer(id=customer_id, created_ms=now_ms, updated_ms=now_ms))
-        record = self._patch(held.record, asked)
         params = asked.get("subscription_params", UNSET)
-        strategy, ask = self._strategy(record, params)
+        wanted = params if params is None or params is UNSET else self._command(customer_id, params)
+        record = self._patched(held.record, asked)
+        strategy, ask, record = first_subscription(record, self.catalog, wanted)
         result: dict[str, Any] = {"subscriptionDecisionStrategy": strategy, "subscription": None}
         if ask is not None:
             fresh = Held(record)
@@ -129,42 +130,15 @@ class CoreLife(CoreLevel):
             self._put(held, record, {})
         return result
 
-    def _strategy(self, record: Customer, params: Any) -> tuple[str, dict[str, Any] | None]:
-        skipped = "SKIPPED_SUBSCRIPTION_CREATION"
-        if params is None:
-            return skipped, None
-        product_id = None
-        if params is not UNSET:
-            plan = self.catalog.latest_package(params["plan_id"])
-            if plan is None:
-                return "REQUESTED_PLAN", params
-            product_id = plan.package.product_id
-        start = journey(self.catalog, product_id, customer=record)
-        if start is None:
-            return (skipped, None) if params is UNSET else ("REQUESTED_PLAN", params)
-        product, plan_id = start
-        if any(item.product_id == product.id for item in record.subscriptions):
-            return skipped, None
-        is_free = product.settings.subscription_start_setup == "FREE_PLAN"
-        strategy = "PREDEFINED_FREE_PLAN" if is_free else "PREDEFINED_TRIAL_PLAN"
-        if params is not UNSET and params["plan_id"] == plan_id:
-            return strategy, params
-        kept = () if params is UNSET else ("resource_id", "billing_country_code", "metadata", "paying_customer_id")
-        return strategy, {"plan_id": plan_id} | {name: params[name] for name in kept if name in params}
-
-    def _patch(self, record: Customer, asked: Mapping[str, Any]) -> Customer:
-        fields: dict[str, Any] = {key: asked[key] for key in ("name", "email") if key in asked}
+    def _patched(self, record: Customer, asked: Mapping[str, Any]) -> Customer:
+        named: dict[str, Any] = {key: asked[key] for key in ("name", "email", "coupon_id") if key in asked}
         if "metadata" in asked:
-            given = check_metadata(asked["metadata"])
-            fields["metadata"] = None if given is None else {**(record.metadata or {}), **given}
-        record = replace(record, updated_ms=self._now_ms, **fields)
-        if "coupon_id" in asked:
-            record = with_customer_coupon(record, self.catalog, asked["coupon_id"], now_ms=self._now_ms)
-        return record
+            named["metadata"] = check_metadata(asked["metadata"])
+        return patched(record, PatchCustomer(customer_id=record.id, **named), self.catalog, now_ms=self._now_ms)
 
     def _life_update_customer(self, customer_id: str, **asked: Any) -> dict[str, Any]:
         held = self._alive(customer_id)
-        self._put(held, self._patch(held.record, asked), {})
+        self._put(held, self._patched(held.record, asked), {})
         return {}
 
     def _life_archive(self, customer_id: str) -> dict[str, Any]:
@@ -173,13 +147,12 @@ class CoreLife(CoreLevel):
         return {}
 
     def _life_provision(self, customer_id: str, **asked: Any) -> dict[str, Any]:
-        return self._bought(self._alive(customer_id), asked)
+        return self._bought(self._alive(customer_id), self._command(customer_id, asked))
 
-    def _bought(self, held: Held, asked: Mapping[str, Any]) -> dict[str, Any]:
+    def _command(self, customer_id: str, asked: Mapping[str, Any]) -> ProvisionSubscription:
         override = asked.get("trial_override")
-        code = asked.get("promotion_code")
-        command = ProvisionSubscription(
-            customer_id=held.record.id,
+        return ProvisionSubscription(
+            customer_id=customer_id,
             plan_id=asked["plan_id"],
             billing_period=asked.get("billing_period"),
             resource_id=asked.get("resource_id"),
@@ -202,15 +175,18 @@ class CoreLife(CoreLevel):
                 trial_end_behavior=override.get("trial_end_behavior"),
             ),
             schedule_strategy=asked.get("schedule_strategy"),
-            promotion_code=code,
-            redeemed=self.redeemed.get(code or "", 0),
+            promotion_code=asked.get("promotion_code"),
+            paying_customer_id=asked.get("paying_customer_id"),
         )
+
+    def _bought(self, held: Held, command: ProvisionSubscription) -> dict[str, Any]:
+        code = command.promotion_code
         self._ids += 1
         number = f"{self._ids:010d}"[::-1]
         decided = provision(
             held.record,
             self.catalog,
-            command,
+            replace(command, redeemed=self.redeemed.get(code or "", 0)),
             now_ms=self._now_ms,
             new_id=lambda: number,
             charges=self.charges,

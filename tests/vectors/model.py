@@ -13,13 +13,13 @@ from msgspec.structs import replace
 from stigg_local import calls
 from stigg_local.authority.catalog_diff import plan_publish
 from stigg_local.authority.catalog_file import load
-from stigg_local.authority.customers import ProvisionCustomer
 from stigg_local.authority.usage import GrantCredits, ReportUsage
 from stigg_local.core import command as shape
 from stigg_local.core.answer import ANSWERS, Entitlement
 from stigg_local.core.catalog import ITEM_KINDS, CatalogFile, Feature
 from stigg_local.core.credit import Grant, burn, is_debt, overdraft_of, recurring_grants, wallet
 from stigg_local.core.customer import Customer, CustomerSnapshot, SubscriptionSource
+from stigg_local.core.customer_change import first_subscription, patched
 from stigg_local.core.entitlement import (
     CustomerView,
     Winner,
@@ -31,13 +31,13 @@ from stigg_local.core.entitlement import (
     state,
 )
 from stigg_local.core.fallback import Fallbacks, fallback_answer, parse_fallback, parse_fallbacks
-from stigg_local.core.ids import UNSET, Unset, check_id
+from stigg_local.core.ids import UNSET, check_id
 from stigg_local.core.period import FOREVER_MS
 from stigg_local.core.promotional import grant as grant_promotional
 from stigg_local.core.quantity import multiply, raw_to_decimal, to_decimal, to_raw
 from stigg_local.core.snapshot import derive_snapshot
 from stigg_local.core.sources import Catalog
-from stigg_local.core.subscription import ProvisionSubscription, journey, provision
+from stigg_local.core.subscription import ProvisionSubscription, provision
 from stigg_local.core.usage import AHEAD_MS_MAX, add, fold
 from stigg_local.core.words import AccessDeniedReason
 from stigg_local.errors import CatalogInvalid, IdempotencyConflict, InvalidInput, NotAllowed, NotFound
@@ -192,31 +192,13 @@ class CoreLevel:
         )
         known = self.customers.get(command.customer_id)
         held = known or Held(Customer(id=command.customer_id, created_ms=self._now_ms, updated_ms=self._now_ms))
-        record = _patched(held.record, command, self._now_ms)
-        ask = self._asked(known, command)
+        record = patched(held.record, command, self.catalog, now_ms=self._now_ms)
+        _, ask, record = first_subscription(record, self.catalog, command.subscription)
         heirs: dict[str, str] = {}
         if ask is not None:
             record, heirs = self._provisioned(record, ask)
         self.customers[command.customer_id] = held
         self._put(held, record, heirs)
-
-    def _asked(self, known: Held | None, command: ProvisionCustomer) -> ProvisionSubscription | None:
-        asked = command.subscription
-        if asked is None:
-            return None
-        product_id = None
-        if not isinstance(asked, Unset):
-            plan = self.catalog.latest_package(asked.plan_id)
-            if plan is None:
-                return asked
-            product_id = plan.package.product_id
-        start = journey(self.catalog, product_id)
-        if start is None:
-            return None if isinstance(asked, Unset) else asked
-        product, plan_id = start
-        if known and any(item.product_id == product.id for item in known.record.subscriptions):
-            return None
-        return ProvisionSubscription(customer_id=command.customer_id, plan_id=plan_id)
 
     def _provision_subscription(self, customer_id: Any, **arguments: Any) -> None:
         command = shape.provision_subscription(customer_id, arguments)
@@ -551,18 +533,6 @@ def _places(catalog: CatalogFile) -> dict[tuple[str, str], int]:
         *(("addon", item.id) for item in catalog.addons),
     ]
     return {item: place for place, item in enumerate(listed)}
-
-
-def _patched(record: Customer, command: ProvisionCustomer, now_ms: int) -> Customer:
-    patch: dict[str, Any] = {"updated_ms": now_ms}
-    for name in ("name", "email", "coupon_id"):
-        if not isinstance(getattr(command, name), Unset):
-            patch[name] = getattr(command, name)
-    if isinstance(command.metadata, dict):
-        patch["metadata"] = {**(record.metadata or {}), **command.metadata}
-    elif command.metadata is None:
-        patch["metadata"] = None
-    return replace(record, **patch)
 
 
 def _snaked(value: Any) -> Any:
