@@ -134,9 +134,10 @@ class CustomerCalls(Writing):
     def archive_customer(self, customer_id: str, *, idempotency_key: str | None = None) -> str:
         """Take a customer out of use for good; returns the id, which is never used again.
 
-        Name, e-mail and metadata are gone from the record, stored replies and the log at once, and from the files
-        within seconds. Subscriptions end now, without a free plan after them. With the payment provider nothing
-        changes, so that open invoices finish.
+        Name, e-mail and metadata are gone from the record, stored replies and the log at once, and from the bytes of
+        the files too where they are small (up to 4 MiB); of larger ones the leader takes them within about a minute.
+        Subscriptions end now, without a free plan after them. With the payment provider nothing changes, so that open
+        invoices finish.
 
         Raises:
             NotFound: `CustomerNotFound`.

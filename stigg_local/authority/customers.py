@@ -195,7 +195,9 @@ class Customers:
             erase(tx, known)
             return _Done((customer_id,))
 
-        return runner.run("archiveCustomer", key, customer_id, _Named(customer_id), decide, _Done).ids[0]
+        done = runner.run("archiveCustomer", key, customer_id, _Named(customer_id), decide, _Done)
+        runner.store.scrub_if_small()
+        return done.ids[0]
 
     # ------------------------------------------------------------------ reads
 

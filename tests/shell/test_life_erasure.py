@@ -1,15 +1,19 @@
 """Archiving and erasing: nothing of the person is left anywhere, the id is burnt, and the usage stays right."""
 
 import json
+from copy import deepcopy
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-from stigg_local import NotAllowed, NotFound
+from stigg_local import NotAllowed, NotFound, PaymentOutcome
 from stigg_local.core.words import AccessDeniedReason
 from stigg_local.doctor import examine
-from tests.shell.shop import Shop
+from stigg_local.errors import StoreBusy
+from stigg_local.store import store
+from stigg_local.store.chores import Chores
+from tests.shell.shop import SHOP, Shop
 
 CANARY = "canary-5d0c"
 OTHER = "other-5d0c"
@@ -74,10 +78,41 @@ def test_nothing_of_the_person_is_left(tmp_path: Path, outcome: str) -> None:
     assert [] == [item for item in examine(tmp_path).findings if item.severity == "error"]
 
 
-def test_the_maintenance_tick_scrubs_what_was_archived(tmp_path: Path) -> None:
+def test_archiving_in_a_small_file_leaves_no_byte_of_the_person(tmp_path: Path) -> None:
+    """When the call returns, and again after a second one so soon that the leader's turn has not come."""
+    with Shop(data_dir=tmp_path) as shop:
+        for number in (1, 2):
+            fill(shop, f"customer-{number}", CANARY)
+            assert holding(tmp_path, CANARY)
+            shop.client.archive_customer(f"customer-{number}")
+            assert [] == holding(tmp_path, CANARY)
+
+
+def test_archiving_succeeds_where_the_files_cannot_be_rewritten(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with Shop(data_dir=tmp_path) as shop:
+        fill(shop, "customer-1", CANARY)
+
+        def fail(*_: object, **__: object) -> None:
+            raise StoreBusy("another writer is at work", hint="repeat")
+
+        with monkeypatch.context() as patch:
+            patch.setattr(Chores, "scrub", fail)
+            assert "customer-1" == shop.client.archive_customer("customer-1")
+        assert holding(tmp_path, CANARY)
+        shop.client.tick()
+        assert [] == holding(tmp_path, CANARY)
+
+
+def test_the_maintenance_tick_scrubs_what_was_archived_in_a_large_file(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(store, "SCRUB_AT_ONCE_BYTES", 0)
     with Shop(data_dir=tmp_path) as shop:
         fill(shop, "customer-1", CANARY)
         shop.client.archive_customer("customer-1")
+        assert holding(tmp_path, CANARY)
         shop.client.tick()
         assert [] == holding(tmp_path, CANARY)
         # What is archived can be erased, and that again.
@@ -185,4 +220,34 @@ def test_what_was_handed_over_is_erased_with_its_new_owner(tmp_path: Path) -> No
         assert made is not None
         shop.client.delegate_subscription(made.id, "customer-2", idempotency_key="key-2")
         shop.client.erase_customer("customer-2")
+        assert [] == holding(tmp_path, CANARY)
+
+
+def test_no_stored_reply_tells_of_the_person(tmp_path: Path) -> None:
+    """Of every operation that keeps what it showed of a subscription, the page to pay at among it."""
+    failed = PaymentOutcome(outcome="FAILED", payment_url=f"https://{CANARY}.example", error_message=CANARY)
+    page = PaymentOutcome(outcome="CHECKOUT", checkout_url=f"https://{CANARY}.example/page")
+    with Shop(failed, page, data_dir=tmp_path) as shop:
+        client, note = shop.client, {"note": CANARY}
+        for customer_id in ("customer-1", "customer-2", "customer-3"):
+            shop.customer(customer_id)
+        unpaid = shop.buy(metadata=note, idempotency_key="key-1")
+        client.payments.settle(unpaid.id, "FAILED", error_message=CANARY, idempotency_key="key-2")
+        client.provision_subscription("customer-2", "plan-pro", billing_period="MONTHLY", idempotency_key="key-3")
+        site = client.provision_subscription(
+            "customer-1", "plan-site", resource_id="site-1", metadata=note
+        ).subscription
+        assert site is not None
+        client.transfer_subscription(site.id, "site-2", idempotency_key="key-4")
+        newer = deepcopy(SHOP)
+        sold = next(item for item in newer["plans"] if item["id"] == "plan-site")
+        sold["entitlements"] = [{"featureId": "feature-audit"}]
+        client.catalog.apply(newer)
+        client.migrate_subscription_to_latest(
+            site.id, subscription_migration_time="IMMEDIATE", idempotency_key="key-5"
+        )
+        client.cancel_subscription(site.id, cancellation_time="IMMEDIATE", idempotency_key="key-6")
+        assert holding(tmp_path, CANARY)
+        client.erase_customer("customer-1")
+        client.erase_customer("customer-2")
         assert [] == holding(tmp_path, CANARY)
