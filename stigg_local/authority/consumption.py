@@ -12,7 +12,7 @@ import msgspec
 from msgspec import Struct
 
 from stigg_local.authority import numbers
-from stigg_local.authority.recording import record
+from stigg_local.authority.recording import record, trace_of
 from stigg_local.authority.run import Runner
 from stigg_local.authority.usage_check import refuse_fed
 from stigg_local.clock import new_id
@@ -121,17 +121,24 @@ class Consumption:
             IdempotencyConflict: The key was used with other arguments.
         """
         made: dict[str, Entitlement] = {}
+        measurement_id = new_id()
 
         def decide(tx: Tx) -> ConsumeReply:
             request = admitted(self._runner, tx, command, command.customer_id)
-            measurement_id = new_id()
             _record(self._runner, tx, request, command, measurement_id)
             made[measurement_id] = request.after()
             return ConsumeReply(measurement_id, keep(request.item_id, made[measurement_id]))
 
         try:
             reply = self._runner.run(
-                CONSUME, key, command.customer_id, command, decide, ConsumeReply, durability=durability
+                CONSUME,
+                key,
+                command.customer_id,
+                command,
+                decide,
+                ConsumeReply,
+                durability=durability,
+                trace=trace_of(command, measurement_id) if command.feature_id else None,
             )
         except Refused as refused:
             return refused_result(refused.entitlement)

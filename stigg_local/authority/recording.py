@@ -3,8 +3,8 @@
 Law: the log, the counters, the thresholds that they cross and the credits that they cost change together.
 """
 
-from collections.abc import Iterable, Mapping
-from typing import Any
+from collections.abc import Callable, Iterable, Mapping
+from typing import Any, Protocol
 
 from stigg_local.authority import numbers, thresholds
 from stigg_local.authority.run import Runner, encode
@@ -12,10 +12,35 @@ from stigg_local.core.catalog import Feature
 from stigg_local.core.customer import CustomerSnapshot
 from stigg_local.core.entitlement import Winner
 from stigg_local.core.sources import Catalog
+from stigg_local.store.known import has_measurement
 from stigg_local.store.tx import Tx
 
 Moved = dict[tuple[int, int], tuple[int, int]]
 """(from, to) -> (usage before, usage after) of every window that a report has moved, raw."""
+
+
+class Recorded(Protocol):
+    """A command that records usage of a feature."""
+
+    @property
+    def customer_id(self) -> str: ...
+
+    @property
+    def feature_id(self) -> str: ...
+
+    @property
+    def resource_id(self) -> str | None: ...
+
+
+def trace_of(command: Recorded, measurement_id: str) -> Callable[[Tx, int], bool]:
+    """What tells whether a transaction holds the measurement that a command makes."""
+
+    def trace(tx: Tx, seq: int) -> bool:
+        return has_measurement(
+            tx, command.customer_id, command.resource_id or "", command.feature_id, seq, measurement_id
+        )
+
+    return trace
 
 
 def record(

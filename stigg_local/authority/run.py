@@ -88,6 +88,7 @@ class Runner:
         scrub: Callable[[T], T] | None = None,
         durability: str = "disk",
         passed_on: object = None,
+        trace: Callable[[Tx, int], bool] | None = None,
     ) -> T:
         """Run a command once for its key: a repeat returns the stored reply, another body is a conflict.
 
@@ -98,7 +99,11 @@ class Runner:
         Args:
             scrub: What of a reply is stored.
             passed_on: What the command hands to others and keeps nowhere: of it, a keyed hash alone is stored.
+            trace: Whether the transaction of that number holds what the command writes in any case. A command without
+                a key is looked for by it when it has to run again, so that no reply of it is stored.
         """
+        if key is None and trace is not None:
+            return self._run(self._traced(decide, trace), operation, key, customer_id, durability)
         # One that begins with the time: keys that are made one after another lie side by side in the file.
         used_key = f"{self.store.now_ms():012x}{new_id()[12:]}" if key is None else check_id(key, "idempotency_key")
         # Nobody can come back with a key that nobody was told.
@@ -120,15 +125,32 @@ class Runner:
             tx.put_idempotency(operation, used_key, customer_id, body, encode(kept))
             return kept
 
+        return self._run(work, operation, key, customer_id, durability)
+
+    def _traced(self, decide: Callable[[Tx], T], trace: Callable[[Tx, int], bool]) -> Callable[[Tx], T]:
+        """Decide once, however often a commit of unknown outcome makes it run again."""
+        tried: list[tuple[int, T]] = []
+
+        def work(tx: Tx) -> T:
+            for seq, reply in tried:
+                if trace(tx, seq):
+                    return reply
+            reply = decide(tx)
+            tried.append((tx.seq, reply))
+            return reply
+
+        return work
+
+    def _run(self, work: Callable[[Tx], T], operation: str, key: str | None, customer_id: str, durability: str) -> T:
         self.store.settle_queued(customer_id)
         try:
-            return self.write(work, operation=operation, key=used_key, durability=durability)
+            return self.write(work, operation=operation, key=key or "", durability=durability)
         except StoreCorrupt as error:
             try:
                 self.repair(customer_id)
             except StiggError:
                 raise error from None
-            return self.write(work, operation=operation, key=used_key, durability=durability)
+            return self.write(work, operation=operation, key=key or "", durability=durability)
 
     def once(
         self,

@@ -7,7 +7,7 @@ from msgspec import Struct
 
 from stigg_local.authority import numbers
 from stigg_local.authority.events import check_not_folded, repaired
-from stigg_local.authority.recording import record
+from stigg_local.authority.recording import record, trace_of
 from stigg_local.authority.run import Runner
 from stigg_local.authority.usage_check import created_at, entitled_or_refused, metered_feature
 from stigg_local.clock import new_id
@@ -115,11 +115,20 @@ class Usage:
             InvalidInput: The value is no number that the feature's scale can hold, or lies in the future.
         """
 
+        measurement_id = new_id()
+
         def decide(tx: Tx) -> ReportUsageResult:
-            return _record(self._runner, tx, command, durability)
+            return _record(self._runner, tx, command, durability, measurement_id)
 
         return self._runner.run(
-            REPORT, key, command.customer_id, command, decide, ReportUsageResult, durability=durability
+            REPORT,
+            key,
+            command.customer_id,
+            command,
+            decide,
+            ReportUsageResult,
+            durability=durability,
+            trace=trace_of(command, measurement_id),
         )
 
     def report_bulk(
@@ -149,7 +158,7 @@ class Usage:
 
     def _one(self, tx: Tx, command: ReportUsage, key: str | None, durability: str) -> ReportUsageResult:
         def decide() -> ReportUsageResult:
-            return _record(self._runner, tx, command, durability)
+            return _record(self._runner, tx, command, durability, new_id())
 
         if key is None:
             return decide()
@@ -164,7 +173,7 @@ class _BulkOf(Struct, frozen=True):
     commands: tuple[ReportUsage, ...]
 
 
-def _record(runner: Runner, tx: Tx, command: ReportUsage, durability: str) -> ReportUsageResult:
+def _record(runner: Runner, tx: Tx, command: ReportUsage, durability: str, measurement_id: str) -> ReportUsageResult:
     catalog = runner.catalog(tx)
     snapshot = runner.snapshot(tx, command.customer_id, command.resource_id)
     feature = metered_feature(catalog, command.feature_id)
@@ -177,7 +186,6 @@ def _record(runner: Runner, tx: Tx, command: ReportUsage, durability: str) -> Re
         catalog, snapshot, feature, customer_id=command.customer_id, resource_id=resource_id, now_ms=tx.now_ms
     )
     current = entitled_or_refused(standing.winner, command.customer_id, feature, is_active=standing.is_active)
-    measurement_id = new_id()
     moved = record(
         runner,
         tx,

@@ -291,10 +291,10 @@ class Store:
         """Run `fn` in the next write transaction and return what it returned, once that is committed.
 
         Args:
-            fn: Must be idempotent by its key: it looks its idempotency row up first. It may run again, and
-                in another thread.
-            operation: What the key belongs to.
-            key: The idempotency key.
+            fn: Must be idempotent: it looks first for what it has done already. It may run again, and in another
+                thread.
+            operation: What it is called in errors.
+            key: The idempotency key that its caller has for repeating it; '' for none.
             durability: `disk` survives a power cut, `os` a killed process.
 
         Raises:

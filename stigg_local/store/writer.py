@@ -48,6 +48,15 @@ def _is_final(error: BaseException) -> bool:
     return isinstance(error, kinds)
 
 
+def _unknown(member: Member, cause: apsw.Error) -> StoreError:
+    what, hint = f"`{member.operation}`", "give an idempotency_key: a call that has one can be repeated safely"
+    if member.key:
+        what, hint = f"{what} under key `{member.key}`", "repeat the call with the same key"
+    error = StoreError(f"the outcome of {what} is unknown: {cause}", hint=hint)
+    error.retryable = bool(member.key)
+    return error
+
+
 class _HalfDoneError(Exception):
     """A member failed after it had written, and there is no savepoint to go back to."""
 
@@ -140,11 +149,7 @@ class Writer:
         for member in batch:
             error = failed
             if not _is_final(cause):
-                error = StoreError(
-                    f"the outcome of `{member.operation}` under key `{member.key}` is unknown: {cause}",
-                    hint="repeat the call with the same key",
-                )
-                error.retryable = True
+                error = _unknown(member, cause)
             error.__cause__ = cause
             member.settle(None, error)
 

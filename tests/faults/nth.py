@@ -91,6 +91,7 @@ PATHS: dict[str, tuple[Call, Count]] = {
         lambda client, n: client.report_usage("customer-1", "feature-calls", 1, idempotency_key=f"report-{n}"),
         usage,
     ),
+    "report without a key": (lambda client, n: client.report_usage("customer-1", "feature-calls", 1), usage),
     "report at os": (
         lambda client, n: client.report_usage(
             "customer-1", "feature-calls", 1, idempotency_key=f"os-{n}", durability="os"
@@ -119,6 +120,10 @@ PATHS: dict[str, tuple[Call, Count]] = {
     ),
     "consume": (
         lambda client, n: client.consume("customer-2", "feature-calls", 1, idempotency_key=f"consume-{n}"),
+        lambda client: client.get_metered_entitlement("customer-2", "feature-calls").current_usage,
+    ),
+    "consume without a key": (
+        lambda client, n: client.consume("customer-2", "feature-calls", 1),
         lambda client: client.get_metered_entitlement("customer-2", "feature-calls").current_usage,
     ),
     "bulk": (
@@ -176,7 +181,7 @@ class Loop:
             fired = self.vfs.plan.fired
             self.vfs.plan.disarm()
             try:
-                self._settle(call, count, before, error)
+                self._settle(call, count, before, error, has_key="without a key" not in path)
             except Exception:
                 self.failures.append(f"{name}, operation {nth}, {error!r}: {traceback.format_exc(limit=6)}")
                 return
@@ -202,12 +207,15 @@ class Loop:
         if answer.is_fallback:
             self.failures.append(f"{path}: a read was not served, {self.client.status().last_error}")
 
-    def _settle(self, call: Call, count: Count, before: float, error: Exception | None) -> None:
+    def _settle(self, call: Call, count: Count, before: float, error: Exception | None, *, has_key: bool) -> None:
         now = count(self.client)
         assert now in (before, before + 1), f"{before} became {now}"
         if error is None:
             assert now == before + 1, "it returned and did not happen"
-        # The same call with the same key: it happens once, without a restart.
+        if not has_key:
+            # Another call, which happens once more.
+            before = now
+        # With a key it is the same call: it happens once, without a restart.
         call(self.client, self.number)
         if self.store.queue is not None:
             self.store.queue.flush(10)
