@@ -65,7 +65,7 @@ class Runner:
         self._telling: list[Event] = []
         # Frozen, and found by their bytes, which were verified before: those of customers at work.
         self._snapshots: dict[bytes, CustomerSnapshot] = {}
-        self.standings = Standings()
+        self.standings = Standings(self)
 
     @property
     def charges(self) -> bool:

@@ -37,9 +37,11 @@ def tell(
     if after <= before or found.is_unlimited or not 0 < limit < RAW_MAX or not found.is_granted:
         return
     # What is compared with a limit is usage in the unit of the limit.
-    shown = transformed(after, feature)
+    shown = None if feature.unit_transformation is None else transformed(after, feature)
     if found.limit is not None and shown is not None:
         before, after, limit = transformed(before, feature) or 0, shown, int(found.limit)
+    if after * 100 < runner.usage_thresholds[0] * limit:
+        return
     crossed = max(
         (percent for percent in runner.usage_thresholds if before * 100 < percent * limit <= after * 100), default=0
     )

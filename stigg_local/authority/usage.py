@@ -9,7 +9,7 @@ from stigg_local.authority import numbers
 from stigg_local.authority.events import check_not_folded, repaired
 from stigg_local.authority.recording import record, trace_of
 from stigg_local.authority.run import Runner
-from stigg_local.authority.usage_check import created_at, entitled_or_refused, metered_feature
+from stigg_local.authority.usage_check import created_at, entitled_or_refused
 from stigg_local.clock import new_id
 from stigg_local.core.credit import Grant
 from stigg_local.core.entitlement import Winner, find_winner
@@ -175,24 +175,22 @@ class _BulkOf(Struct, frozen=True):
 
 def _record(runner: Runner, tx: Tx, command: ReportUsage, durability: str, measurement_id: str) -> ReportUsageResult:
     catalog = runner.catalog(tx)
-    snapshot = runner.snapshot(tx, command.customer_id, command.resource_id)
-    feature = metered_feature(catalog, command.feature_id)
+    customer_id, resource_id = command.customer_id, command.resource_id or ""
+    standing = runner.standings.of(tx, catalog, customer_id, command.feature_id, command.resource_id)
+    snapshot, feature = standing.snapshot, standing.feature
     value = to_raw(command.value, feature.scale, name="value")
-    resource_id = command.resource_id or ""
-    created_ms = created_at(command.created_ms, tx.now_ms)
+    created_ms = tx.now_ms
     if command.created_ms is not None:
+        created_ms = created_at(command.created_ms, tx.now_ms)
         check_not_folded(created_ms, tx.usage_from_ms(), "created_at")
-    standing = runner.standings.of(
-        catalog, snapshot, feature, customer_id=command.customer_id, resource_id=resource_id, now_ms=tx.now_ms
-    )
-    current = entitled_or_refused(standing.winner, command.customer_id, feature, is_active=standing.is_active)
+    current = entitled_or_refused(standing.winner, customer_id, feature, is_active=standing.is_active)
     moved = record(
         runner,
         tx,
         catalog,
         snapshot,
         feature,
-        customer_id=command.customer_id,
+        customer_id=customer_id,
         resource_id=resource_id,
         measurement_id=measurement_id,
         behavior=command.behavior,
@@ -206,7 +204,7 @@ def _record(runner: Runner, tx: Tx, command: ReportUsage, durability: str, measu
     then: Winner | None = current
     if created_ms != tx.now_ms:
         then = find_winner(catalog, snapshot, feature, resource_id, created_ms)[0]
-    if then is not None:
+    if then is not None and then.contribution.rate is not None:
         before, after = moved.get((then.from_ms, then.end_ms), (0, 0))
         numbers.charge_use(
             tx,
@@ -215,16 +213,13 @@ def _record(runner: Runner, tx: Tx, command: ReportUsage, durability: str, measu
             feature,
             then.contribution.rate,
             after - before,
-            customer_id=command.customer_id,
+            customer_id=customer_id,
             resource_id=resource_id,
             at_ms=created_ms,
             measurement_id=measurement_id,
         )
     window = (current.from_ms, current.end_ms)
-    if window in moved:
-        usage = moved[window][1]
-    else:
-        usage = tx.counter(command.customer_id, resource_id, feature.id, *window) or 0
+    usage = moved[window][1] if window in moved else tx.counter(customer_id, resource_id, feature.id, *window) or 0
     has_period = current.contribution.reset_period is not None
     return ReportUsageResult(
         measurement_id=measurement_id,

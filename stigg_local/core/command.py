@@ -7,7 +7,7 @@ What the ids stand for is checked by the rules, not here.
 from collections.abc import Callable, Iterable, Mapping
 from decimal import Decimal
 from enum import StrEnum
-from functools import cache
+from functools import cache, lru_cache
 from itertools import islice
 from typing import Any
 
@@ -39,6 +39,11 @@ METADATA_MAX = 50
 COUNT_MAX = 2**53
 
 
+@lru_cache(maxsize=512)
+def _value_of(words: type[StrEnum], text: str) -> str:
+    return str(words(text).value)
+
+
 def check_word(value: object, words: type[StrEnum], name: str) -> str:
     """A word of an enumeration, by its member, its value or an alias.
 
@@ -47,7 +52,7 @@ def check_word(value: object, words: type[StrEnum], name: str) -> str:
     """
     try:
         # An enumeration that is asked for anything else would write it out, however long or deep it is.
-        return str(words(value if isinstance(value, str) else "").value)
+        return _value_of(words, value if isinstance(value, str) else "")
     except ValueError:
         known = [member.value for member in words]
         near = nearest(told(value), known)
@@ -150,6 +155,10 @@ def _spellings(known: tuple[str, ...]) -> dict[str, str]:
 
 def canonical(value: object) -> object:
     """The same for the same arguments, in whatever order and spelling: 5 and 5.0, one key before or after another."""
+    if value is None or type(value) is str:
+        return value
+    if type(value) is int and -COUNT_MAX < value < COUNT_MAX:
+        return str(value)
     if isinstance(value, msgspec.Struct):
         return type(value).__name__, [(name, canonical(getattr(value, name))) for name in value.__struct_fields__]
     if isinstance(value, Mapping):

@@ -63,6 +63,8 @@ def check_id(value: object, name: str) -> str:
     Raises:
         InvalidInput: Not text, empty, longer than 255 characters, or with a character that does not print.
     """
+    if type(value) is str and 0 < len(value) <= ID_LENGTH_MAX and value.isprintable():
+        return value
     if isinstance(value, str) and is_id(value):
         return plain(value)
     what = "not text"

@@ -117,6 +117,8 @@ def check_range(value: object, *, name: str) -> None:
     Raises:
         InvalidInput: Not a finite number, or far outside int64 (`EntitlementUsageOutOfRangeError`).
     """
+    if type(value) is int and -RAW_MAX <= value <= RAW_MAX:
+        return
     if to_decimal(value, name=name).adjusted() > RAW_DIGITS:
         raise _out_of_range(value, 0, name)
 

@@ -1,7 +1,7 @@
 """Digests of customers and of the catalog while a transaction changes them.
 
 Laws: an old row is verified before it is replaced; sums are kept up incrementally in the same transaction;
-a customer row is sealed once per command; "not there" is an answer only after the sums agree.
+a customer row is sealed once per transaction; "not there" is an answer only after the sums agree.
 """
 
 from stigg_local.errors import StoreCorrupt, StoreError
@@ -198,7 +198,8 @@ class Seals:
         return total & MASK
 
     def replace_customer(self, customer_id: str, snapshot: bytes, numbers: int, log: int) -> None:
-        """Put a seal in place of one that could not be read."""
+        """Put a seal in place of one that could not be read; its row is written where it is touched after that."""
+        self.seal_all()
         rebuild_slot(self._run, self._environment, customer_id)
         # Rows that belong to nobody are gone: what is unchanged is read again.
         for known in [known for known, seal in self._customers.items() if not seal.is_dirty]:
@@ -206,7 +207,6 @@ class Seals:
         seal = CustomerSeal(True, 0, snapshot, numbers, log)
         seal.numbers_verified = True
         self._customers[customer_id] = seal
-        self.touch(customer_id)
 
     def verified_catalog_root(self) -> int:
         """The catalog's root, whatever this transaction has done to it included."""

@@ -101,6 +101,8 @@ class Tx(ErasingRows):
         super().__init__(cursor, environment, seq=seq, now_ms=now_ms, mark_ms=mark_ms)
         self._known = known = known or Known()
         self.touched_slots: set[int] = set()
+        # How often a sum was opened for a change, which `seal` writes.
+        self.touches = 0
         self.catalog_touched = False
         self._seals = Seals(self.run, environment, seq, known.customers)
         self._counters = known.counters
@@ -116,9 +118,12 @@ class Tx(ErasingRows):
         self._touch(customer_id).snapshot = snapshot
 
     def _touch(self, customer_id: str) -> CustomerSeal:
-        seal = self._seals.touch(customer_id)
-        self.has_written = True
-        self.touched_slots.add(slot_of(customer_id))
+        self.touches += 1
+        seal = self._known.customers.get(customer_id)
+        if seal is None or not seal.is_dirty:
+            seal = self._seals.touch(customer_id)
+            self.has_written = True
+            self.touched_slots.add(slot_of(customer_id))
         return seal
 
     def customer_record(self, customer_id: str) -> str | None:
@@ -149,6 +154,7 @@ class Tx(ErasingRows):
 
     def customer_ids(self, after: str = "", limit: int = 1000) -> list[str]:
         """A page of ids in the file's own order: by slot, then id; `after` is the page before's last."""
+        self._seals.seal_all()
         start = (slot_of(after), after) if after else (-1, "")
         return [row[0] for row in self.run(sql.CUSTOMER_IDS, (self.environment, *start, limit))]
 
@@ -161,13 +167,12 @@ class Tx(ErasingRows):
 
     def counter(self, customer_id: str, resource_id: str, feature_id: str, from_ms: int, to_ms: int) -> int | None:
         """One counter's value; None where nothing was counted yet."""
-        found = self._counter(customer_id, (resource_id, feature_id, from_ms, to_ms))
+        key = (resource_id, feature_id, from_ms, to_ms)
+        found = self._counters.get((customer_id, key)) or self._counter(customer_id, key)
         return None if found is None else found[0]
 
     def _counter(self, customer_id: str, key: tuple[str, str, int, int]) -> tuple[int, int] | None:
-        known = self._counters.get((customer_id, key))
-        if known is not None:
-            return known
+        """A counter that is not known yet, with its digest."""
         rows = self.run(sql.COUNTER, (self.environment, customer_id, *key))
         if not rows:
             self._seals.verify_numbers(customer_id)
@@ -184,12 +189,14 @@ class Tx(ErasingRows):
     ) -> None:
         """Set one counter."""
         key = (resource_id, feature_id, from_ms, to_ms)
-        old = self._counter(customer_id, key)
+        old = self._counters.get((customer_id, key)) or self._counter(customer_id, key)
         seal = self._touch(customer_id)
-        new = row_sum(self.environment, customer_id, (COUNTER, *key, value, self.seq))
+        row = (resource_id, feature_id, from_ms, to_ms, value, self.seq)
+        digest = row_digest(self.environment, customer_id, (COUNTER, *row))
+        new = int.from_bytes(digest, "little")
         seal.numbers += new - (old[1] if old else 0)
         self._counters[customer_id, key] = value, new
-        self._put(sql.PUT_COUNTER, (self.environment, customer_id, *key, value, self.seq, sum_bytes(new)))
+        self._cursor.execute(sql.PUT_COUNTER, (self.environment, customer_id, *row, digest))
 
     def delete_counters_before(self, customer_id: str, resource_id: str, feature_id: str, to_ms: int) -> int:
         """Delete the counters of windows that ended at or before `to_ms`; returns how many."""
@@ -305,10 +312,9 @@ class Tx(ErasingRows):
             self.now_ms,
             body,
         )
-        seal = self._touch(customer_id)
-        new = row_sum(self.environment, customer_id, (MEASUREMENT, *row))
-        seal.log += new
-        self._put(sql.PUT_MEASUREMENT, (self.environment, customer_id, *row, sum_bytes(new)))
+        digest = row_digest(self.environment, customer_id, (MEASUREMENT, *row))
+        self._touch(customer_id).log += int.from_bytes(digest, "little")
+        self._cursor.execute(sql.PUT_MEASUREMENT, (self.environment, customer_id, *row, digest))
 
     def append_to_log(self, customer_id: str, statement: str, bindings: Sequence[Any]) -> None:
         """Insert rows whose digests `add_to_log` is told of; for `bulk` only."""

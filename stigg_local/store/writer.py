@@ -29,10 +29,10 @@ WRITER_CACHE_KIB = 16_000
 KNOWN_MAX = 1000
 
 
-def _is_of_one_statement(error: BaseException) -> bool:
-    """Errors that leave the transaction as it was."""
+def _is_of_the_member(error: BaseException) -> bool:
+    """Errors that leave the transaction as it was before the statement: its command's, not the disk's."""
     kinds = (apsw.ConstraintError, apsw.SQLError, apsw.MismatchError, apsw.TooBigError, apsw.RangeError)
-    return isinstance(error, kinds)
+    return not isinstance(error, apsw.Error) or isinstance(error, kinds)
 
 
 def _is_final(error: BaseException) -> bool:
@@ -245,7 +245,19 @@ class Writer:
             mark_ms=site.high_water.mark_ms,
             known=known,
         )
-        return tx, [self._run_member(cursor, tx, member, len(batch), has_savepoints) for member in batch]
+        outcomes = [self._run_member(cursor, tx, member, len(batch), has_savepoints) for member in batch]
+        if not has_savepoints and tx.has_written:
+            try:
+                tx.seal()
+            except Exception as error:
+                if len(batch) == 1 and _is_of_the_member(error):
+                    tx.forget()
+                    tx.has_written = False
+                    return tx, [(None, self._told(error))]
+                if _is_of_the_member(error):
+                    raise _HalfDoneError from error
+                raise
+        return tx, outcomes
 
     def _known_now(self, cursor: apsw.Cursor, run: Run) -> Known:
         """What is known of the file in the transaction that has just begun, its position included."""
@@ -263,28 +275,36 @@ class Writer:
     def _run_member(
         self, cursor: apsw.Cursor, tx: Tx, member: Member, count: int, has_savepoints: bool
     ) -> tuple[Any, BaseException | None]:
+        """Run one command; with no savepoints, what sums up the changes of all is written after the last."""
         assert member.fn is not None
-        had_written, changes = tx.has_written, cursor.connection.total_changes()
+        had_written, touches, changes = tx.has_written, tx.touches, cursor.connection.total_changes()
         if has_savepoints:
             cursor.execute("SAVEPOINT member")
         try:
             result = member.fn(tx)
-            tx.seal()
+            if has_savepoints:
+                tx.seal()
         except Exception as error:
-            if isinstance(error, apsw.Error) and not _is_of_one_statement(error):
+            if not _is_of_the_member(error):
                 raise
-            # A lone command needs no savepoint: with nothing written, the whole transaction is undone.
             if has_savepoints:
                 cursor.execute("ROLLBACK TO member; RELEASE member")
-            elif count > 1 and cursor.connection.total_changes() != changes:
+            has_changed = tx.touches != touches or cursor.connection.total_changes() != changes
+            if has_changed and not has_savepoints and count > 1:
                 raise _HalfDoneError from error
-            tx.forget()
-            tx.has_written = had_written
-            if isinstance(error, apsw.Error):
-                failed = store_error(error, self._site.path)
-                failed.__cause__ = error
-                return None, failed
-            return None, error
+            if has_changed:
+                # A lone command needs no savepoint: with nothing written, the whole transaction is undone.
+                tx.forget()
+                tx.has_written = had_written
+            return None, self._told(error)
         if has_savepoints:
             cursor.execute("RELEASE member")
         return result, None
+
+    def _told(self, error: Exception) -> Exception:
+        """What the caller gets of an error."""
+        if not isinstance(error, apsw.Error):
+            return error
+        failed = store_error(error, self._site.path)
+        failed.__cause__ = error
+        return failed

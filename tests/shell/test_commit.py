@@ -7,13 +7,14 @@ import signal
 import threading
 import time
 from collections import Counter
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
 import apsw
 import pytest
 
+from stigg_local.doctor import examine
 from stigg_local.errors import NotAllowed, StorageFull, StoreError
 from stigg_local.store import Store, Tx, is_in_flight
 from stigg_local.store.commit import Member
@@ -95,6 +96,87 @@ def test_a_refused_command_leaves_its_companions_alone(tmp_path: Path) -> None:
         kept = sorted(customer_id for customer_id, _ in store.load_all())
         assert [f"customer-{number}" for number in (1, 2, 4, 5, 7, 8)] == kept
         assert store.load_customer("customer-0").snapshot is None
+
+
+def together(store: Store, commands: Sequence[Callable[[Tx], object]]) -> list[BaseException | None]:
+    """What became of commands that are one batch."""
+    members = [Member(command, "put", str(number)) for number, command in enumerate(commands)]
+    store.write_all(members)
+    return [member.error for member in members]
+
+
+def refuse_after(change: Callable[[Tx], object]) -> Callable[[Tx], object]:
+    def command(tx: Tx) -> None:
+        change(tx)
+        raise NotAllowed("refused")
+
+    return command
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        lambda tx: tx.put_customer("customer-1", b"wrong"),
+        lambda tx: tx.put_counter("customer-1", "", "feature-1", 0, 10, 99),
+        lambda tx: tx.append_event("a.b", "customer-1", 1, "somebody"),
+        lambda tx: tx.put_catalog_item("feature", "feature-1", 1, "{}"),
+        lambda tx: tx.customer_snapshot("customer-2"),
+        lambda tx: tx.counter("customer-1", "", "feature-1", 0, 10),
+    ],
+    ids=["customer", "counter", "event", "catalog", "a look at another", "a look at the same"],
+)
+def test_what_a_refused_command_did_to_the_same_customer_is_undone(
+    tmp_path: Path, change: Callable[[Tx], object]
+) -> None:
+    def add_one(tx: Tx) -> None:
+        tx.put_customer("customer-1", b"right")
+        tx.put_counter(
+            "customer-1", "", "feature-1", 0, 10, (tx.counter("customer-1", "", "feature-1", 0, 10) or 0) + 1
+        )
+
+    with opened(tmp_path) as store:
+        outcomes = together(store, [add_one, refuse_after(change), add_one])
+        assert [None, NotAllowed, None] == [error and type(error) for error in outcomes]
+        rows = store.load_customer("customer-1")
+        assert b"right" == rows.snapshot
+        assert 2 == store.read(lambda tx: tx.counter("customer-1", "", "feature-1", 0, 10))
+        assert [] == store.read(lambda tx: tx.events())
+        assert 0 == store.read(lambda tx: tx.catalog_seq())
+        store.read(lambda tx: tx.verify_log("customer-1"))
+    assert [] == [item for item in examine(tmp_path).findings if item.severity == "error"]
+
+
+def test_commands_of_one_batch_see_each_others_new_customers(tmp_path: Path) -> None:
+    seen: list[list[str]] = []
+    with opened(tmp_path) as store:
+        outcomes = together(
+            store,
+            [
+                lambda tx: tx.put_customer("customer-1", b"x"),
+                lambda tx: seen.append(tx.customer_ids()),
+                lambda tx: tx.put_customer("customer-2", b"x"),
+                lambda tx: seen.append(tx.customer_ids()),
+            ],
+        )
+        assert [None] * 4 == outcomes
+    assert [["customer-1"], ["customer-1", "customer-2"]] == [sorted(ids) for ids in seen]
+
+
+def test_a_command_that_cannot_be_summed_up_stops_no_companion(tmp_path: Path) -> None:
+    with opened(tmp_path) as store:
+        outcomes = together(
+            store,
+            [
+                lambda tx: tx.put_customer("customer-1", b"x"),
+                lambda tx: tx.put_counter("nobody", "", "feature-1", 0, 10, 1),
+                lambda tx: tx.put_customer("customer-2", b"x"),
+            ],
+        )
+        assert [None, StoreError, None] == [error and type(error) for error in outcomes]
+        assert [StoreError] == [
+            type(error) for error in together(store, [lambda tx: tx.put_counter("nobody", "", "feature-1", 0, 10, 1)])
+        ]
+        assert ["customer-1", "customer-2"] == sorted(store.read(lambda tx: tx.customer_ids()))
 
 
 def test_a_lone_refused_command_changes_nothing(tmp_path: Path) -> None:
