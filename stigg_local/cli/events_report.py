@@ -1,5 +1,6 @@
 """`events report`: raw events, one from the command line or many from a file."""
 
+import re
 from collections.abc import Iterator
 from typing import Any
 
@@ -9,9 +10,11 @@ import msgspec
 from stigg_local.cli.files import opened
 from stigg_local.cli.options import data_dir_option, file_names, json_option, open_stored, pass_output
 from stigg_local.cli.output import Output
-from stigg_local.errors import InvalidInput
+from stigg_local.errors import InvalidInput, StiggError
 
 BATCH = 1000
+# How an error names one event of those of a call.
+_EVENT = re.compile(r"events\[(\d+)\](\.?)")
 
 
 @click.command(short_help="Record raw events.")
@@ -62,7 +65,7 @@ def report(
             raise click.UsageError("name CUSTOMER, EVENT and --key, or a --file of events")
         one: dict[str, Any] = {"customer_id": customer, "event_name": event, "idempotency_key": key}
         one |= {"resource_id": resource, "timestamp": timestamp, "dimensions": dict(map(_dimension, dimensions))}
-        batches: Iterator[list[Any]] = iter([[one]])
+        batches: Iterator[dict[int, Any]] = iter([{1: one}])
     else:
         if customer is not None or event is not None or key or dimensions or resource or timestamp:
             raise click.UsageError("--file goes alone: the events in it say the rest")
@@ -70,7 +73,12 @@ def report(
     accepted = duplicates = 0
     with open_stored(data_dir) as client, out.progress("recording events") as bar:
         for batch in batches:
-            result = client.report_events(batch)
+            try:
+                result = client.report_events(list(batch.values()))
+            except StiggError as error:
+                if path is not None:
+                    _name_line(error, list(batch), path)
+                raise
             accepted, duplicates = accepted + result.accepted, duplicates + result.duplicates
             bar.advance(len(batch))
     if out.as_json:
@@ -92,20 +100,34 @@ def _dimension(text: str) -> tuple[str, Any]:
     return name, found if isinstance(found, bool | int | float) else value
 
 
-def _batches(path: str) -> Iterator[list[Any]]:
+def _name_line(error: StiggError, lines: list[int], path: str) -> None:
+    """Let an error say which line of the file it is about, in place of the event of the batch."""
+    if lines[0] > 1:
+        before = f"lines before {lines[0]} are recorded, and recording them again counts nothing"
+        error.hint = f"{error.hint}; {before}" if error.hint else before
+    about = _EVENT.search(error.message)
+    if about is None:
+        error.message = f"lines {lines[0]} to {lines[-1]} of `{path}`: {error.message}"
+        return
+    place = f"line {lines[int(about[1])]} of `{path}`" + (", " if about[2] else "")
+    error.message = error.message[: about.start()] + place + error.message[about.end() :]
+
+
+def _batches(path: str) -> Iterator[dict[int, Any]]:
+    """The events of a file by their lines, so many at once."""
     try:
         with opened(path) as file:
-            batch: list[Any] = []
+            batch: dict[int, Any] = {}
             for number, line in enumerate(file, 1):
                 if not line.strip():
                     continue
                 try:
-                    batch.append(msgspec.json.decode(line))
+                    batch[number] = msgspec.json.decode(line)
                 except msgspec.DecodeError as error:
                     raise InvalidInput(f"line {number} of `{path}` is no JSON: {error}") from error
                 if len(batch) == BATCH:
                     yield batch
-                    batch = []
+                    batch = {}
             if batch:
                 yield batch
     except OSError as error:

@@ -365,6 +365,44 @@ def test_events_and_history_on_the_command_line(
     assert main(["events", "report", "--file", str(tmp_path / "none"), *where]) == 2
 
 
+@pytest.mark.parametrize(
+    ("wrong", "told"),
+    [
+        ({"customer_id": "c", "event_name": "login"}, "line 5 of `{path}`"),
+        (login(3, dimensions={"user": [1]}), "line 5 of `{path}`, dimensions.user is `[1]`"),
+        (login(3, timestamp="2031-01-01T00:00:00Z"), "line 5 of `{path}`, timestamp is 2031-01-01"),
+        (login(3) | {"customer_id": "nobody"}, "lines 4 to 5 of `{path}`: customer `nobody`"),
+        (7, "line 5 of `{path}` is `7`"),
+    ],
+    ids=["key missing", "dimension", "future", "customer", "no event"],
+)
+def test_a_wrong_event_of_a_file_is_named_by_its_line(
+    tmp_path: Path,
+    client: Stigg,
+    capsys: pytest.CaptureFixture[str],
+    monkeypatch: pytest.MonkeyPatch,
+    wrong: Any,
+    told: str,
+) -> None:
+    """Also in a later batch, after an empty line; what stands before is recorded and counts once."""
+    from stigg_local.cli import events_report
+    from stigg_local.cli.main import main
+
+    client.close()
+    monkeypatch.setattr(events_report, "BATCH", 2)
+    events = tmp_path / "events.ndjson"
+    lines = [json.dumps(login(number)) for number in (1, 2)]
+    events.write_text("\n".join([*lines, "", json.dumps(login(4)), json.dumps(wrong)]))
+    where = ["--file", str(events), "--data-dir", str(tmp_path / "state"), "--json"]
+    assert main(["events", "report", *where]) == 2
+    error = json.loads(capsys.readouterr().out)
+    assert told.format(path=events) in error["message"]
+    assert "lines before 4 are recorded" in error["hint"]
+    events.write_text("\n".join([*lines, "", json.dumps(login(4))]))
+    assert main(["events", "report", *where]) == 0
+    assert json.loads(capsys.readouterr().out)["duplicates"] == 2
+
+
 def test_an_event_of_a_clock_that_is_ahead_counts_now(tmp_path: Path, clock: ManualClock) -> None:
     """Its sender's clock is three minutes ahead and in the next window already; ours is what counts."""
     with opened(tmp_path, clock) as client:
