@@ -51,6 +51,8 @@ class Site:
         self.mark = Mark(self.mark_path, is_readonly=self.is_readonly)
         self.file_id = ""
         self.epoch = 0
+        # What was committed here and is not in the file any more, as a text; empty where nothing is missing.
+        self.missing = ""
         self.stored_anchor: str | None = None
         self.open_locks()
 
@@ -95,6 +97,12 @@ class Site:
         position = read_position(run)
         file_id, epoch = meta.get("file_id", ""), int(meta.get("epoch", "0"))
         if position is None or not file_id or not self.mark.knows(file_id, epoch, position.seq):
+            first = 1 if position is None or not file_id else position.seq + 1
+            if self.mark.file_id and file_id in ("", self.mark.file_id) and first <= self.mark.seq:
+                self.missing = (
+                    f"transactions {first} to {self.mark.seq} were committed here and are not in the file:"
+                    " it is an older copy, or the disk has lost them"
+                )
             file_id, epoch, position = self._begin_epoch(connection, run, environment)
         self.file_id, self.epoch = file_id, epoch
         self.stored_anchor = meta.get("boot")

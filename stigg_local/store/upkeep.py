@@ -11,6 +11,7 @@ from collections.abc import Callable
 from contextlib import suppress
 from typing import TYPE_CHECKING, Any, Protocol
 
+from stigg_local.errors import StoreError
 from stigg_local.store.chores import Chores
 from stigg_local.store.connection import is_damage, truncate_log
 from stigg_local.store.digest import SLOT_COUNT
@@ -64,6 +65,7 @@ class Upkeep:
         self._storage = "ok"
         self.is_failing = False
         self.reset()
+        self._tell_missing()
 
     def reset(self) -> None:
         """In a forked child: what was seen was seen by the parent."""
@@ -139,10 +141,16 @@ class Upkeep:
             self._readers.close_all()
             # The writer's connection settles the epoch of the file that is there now.
             self._exclusively(lambda _: None)
+            self._tell_missing()
         generation = self._site.generation
         if not generation.is_current():
             self._site.generation = Generation(generation.path)
             generation.disable()
+
+    def _tell_missing(self) -> None:
+        if self._site.missing:
+            hint = "restore a backup, or report again what is missing: what has its key counts once"
+            self.note("transactions", StoreError(self._site.missing, hint=hint))
 
     def tick(self, *, is_whole: bool = False) -> dict[str, Any]:
         """Checkpoint where it is due, do the chores, and call what was added with `add_tick`.

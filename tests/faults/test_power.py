@@ -80,6 +80,14 @@ def test_a_disk_that_lies_about_its_syncs_is_found_out() -> None:
 
 
 @pytest.mark.stress
+@pytest.mark.timeout(600)
+def test_a_disk_that_lies_is_found_out_whatever_it_loses() -> None:
+    total = runs([run_of(300 + seed, "disk", pages, 40, lies=True) for seed in range(40) for pages in (8, 50)])
+    assert total["images"] >= 3000
+    assert total["detected"] > 0
+
+
+@pytest.mark.stress
 @pytest.mark.timeout(1800)
 def test_twenty_thousand_images() -> None:
     disk = [run_of(100 + seed, "disk", pages, 500) for seed in range(10) for pages in (8, 50, 400)]

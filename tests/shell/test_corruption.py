@@ -114,6 +114,29 @@ def test_a_flipped_bit_of_the_database_is_never_a_wrong_answer(original: Origina
     assert ends["fallback"] > 0, f"no flip was noticed: {ends}"
 
 
+def test_an_older_copy_of_the_file_is_told_of(tmp_path: Path) -> None:
+    with Stigg(catalog=CATALOG, data_dir=tmp_path / "data", clock=ManualClock(NOON)) as client:
+        client.provision_customer("customer-9")
+    names = ("authority.db", "authority.db-wal")
+    for name in names:
+        shutil.copy(tmp_path / "data" / name, tmp_path / name)
+    with client_of(tmp_path / "data", ManualClock(NOON)) as client:
+        before = int(str(client.status().version).split(":")[1])
+        assert client.status().last_error is None
+        for number in range(3):
+            client.provision_customer(f"customer-1{number}")
+    (tmp_path / "data" / "authority.db-shm").unlink()
+    for name in names:
+        shutil.copy(tmp_path / name, tmp_path / "data" / name)
+    with client_of(tmp_path / "data", ManualClock(NOON)) as client:
+        told = client.status().last_error
+        assert told is not None
+        assert f"transactions {before + 1} to {before + 3} were committed here and are not in the file" in told
+    # Whoever comes after that begins where it ends.
+    with client_of(tmp_path / "data", ManualClock(NOON)) as client:
+        assert client.status().last_error is None
+
+
 @pytest.mark.stress
 @pytest.mark.timeout(1200)
 def test_thousands_of_flipped_bits_are_never_a_wrong_answer(original: Original) -> None:
