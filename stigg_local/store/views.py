@@ -104,6 +104,16 @@ _SOURCES = (
     f" json_each(decoded(t.snapshot), '$[{CustomerSnapshot.__struct_fields__.index('sources')}]') AS s"
 )
 
+
+def _measurement(measurement_id: str, value: str, behavior: str, created_ms: str, dimensions: str) -> str:
+    return (
+        f"{measurement_id} AS measurement_id, t.customer_id, t.feature_id, nullif(t.resource_id, '') AS resource_id,"
+        f" amount({value}, {_FEATURE_SCALE}, f.id) AS value, {behavior} AS update_behavior,"
+        f" iso({created_ms}) AS created_at, {created_ms} AS created_ms, iso(t.at_ms) AS recorded_at,"
+        f" t.at_ms AS recorded_ms, {dimensions} AS dimensions, {value} AS raw_value, t.seq"
+    )
+
+
 # Name -> (select, from and where). `t` is the stored table; the environment is added to each.
 _VIEWS: dict[str, tuple[str, str]] = {
     "customers": (
@@ -205,10 +215,7 @@ _VIEWS: dict[str, tuple[str, str]] = {
         f"main.usage_counter AS t{_JOIN_FEATURE} WHERE 1",
     ),
     "measurements": (
-        "t.measurement_id, t.customer_id, t.feature_id, nullif(t.resource_id, '') AS resource_id,"
-        f" amount(t.value, {_FEATURE_SCALE}, f.id) AS value, t.behavior AS update_behavior,"
-        " iso(t.created_ms) AS created_at, t.created_ms, iso(t.at_ms) AS recorded_at, t.at_ms AS recorded_ms,"
-        " decoded(nullif(t.body, x'')) AS dimensions, t.value AS raw_value, t.seq",
+        _measurement("t.measurement_id", "t.value", "t.behavior", "t.created_ms", "decoded(nullif(t.body, x''))"),
         f"main.measurement AS t{_JOIN_FEATURE} WHERE 1",
     ),
     "credit_grants": (
@@ -324,6 +331,16 @@ _VIEWS: dict[str, tuple[str, str]] = {
     ),
 }
 
+# What more there is in a view, from a table that a file of an older version does not have.
+_MORE: dict[str, tuple[str, str]] = {
+    "measurements": (
+        _measurement("p.value ->> 0", "p.value ->> 2", "p.value ->> 1", "p.value ->> 3", "p.value -> 4"),
+        # Of a pack that cannot be read any more there is one line, and its columns are empty.
+        "main.measurement_pack AS t JOIN json_each(iif(json_valid(t.body), t.body, '[[]]')) AS p"
+        f"{_JOIN_FEATURE} WHERE 1",
+    ),
+}
+
 VIEWS = tuple(_VIEWS)
 _STORED = re.compile(r"\bmain\.(\w+)")
 
@@ -338,9 +355,13 @@ def add_views(connection: apsw.Connection, environment: str, now_ms: int) -> tup
     add_functions(connection, now_ms)
     place = apsw.format_sql_value(environment)
     stored = {row[0] for row in connection.execute("SELECT name FROM main.sqlite_schema WHERE type = 'table'")}
-    known = {name: view for name, view in _VIEWS.items() if stored.issuperset(_STORED.findall(view[1]))}
-    for name, (columns, rest) in known.items():
-        connection.execute(
-            f"CREATE TEMP VIEW {name} AS SELECT {columns} FROM {rest} AND t.environment = {place}", can_cache=False
-        )
+    known = []
+    for name, view in _VIEWS.items():
+        parts = [part for part in (view, _MORE.get(name)) if part and stored.issuperset(_STORED.findall(part[1]))]
+        if view in parts:
+            text = " UNION ALL ".join(
+                f"SELECT {columns} FROM {rest} AND t.environment = {place}" for columns, rest in parts
+            )
+            connection.execute(f"CREATE TEMP VIEW {name} AS {text}", can_cache=False)
+            known.append(name)
     return tuple(known)
