@@ -1,8 +1,9 @@
 """The levels of durability: what a call costs at each, a burst of queued reports, and how many a second last.
 
 Sketch: at `disk` a report waits for the disk, at `os` for the processor, queued for neither; what is queued is
-stored in batches, so it lasts nearly as long as the bare rows in batches do. The bare rows are the same rows, digests
-included, put into a table of the same schema by prepared statements: what no program that stores them can beat.
+stored in batches, so it lasts nearly as long as bare rows in batches do. There is a bare row for each report, its
+digest included, put into a table with the schema of `measurement` by prepared statements: what no program that stores
+a row for each report can beat.
 """
 
 import shutil
@@ -17,8 +18,11 @@ from benchmarks.data import METERED, PLANS, catalog, customer_id
 from benchmarks.harness import FULL, Parameters, Report, answers_hash, main
 from stigg_local import Stigg
 from stigg_local.bench.timing import percentiles
+from stigg_local.core.period import FOREVER_MS
 from stigg_local.store.connection import connect, create_file, use_wal
+from stigg_local.store.digest import MEASUREMENT, row_digest
 from stigg_local.store.queued import SIZE_DEFAULT, TOGETHER_MAX
+from stigg_local.store.schema import OBJECTS_V1
 
 BATCHES = (1000, TOGETHER_MAX)
 
@@ -97,13 +101,9 @@ def _sustained(report: Report, client: Stigg, ids: list[str], directory: Path, r
             client.report_usage(ids[index % CUSTOMERS], METERED[0], 1, durability="queued")
         client.flush()
         ours.append(count / (time.perf_counter() - start))
-        connection = connect(str(directory / "data" / "authority.db"))
-        schema = connection.execute("SELECT sql FROM sqlite_schema WHERE name = 'measurement'").fetchall()[0][0]
-        rows = rows or connection.execute("SELECT * FROM measurement ORDER BY seq DESC LIMIT ?", (count,)).fetchall()
-        connection.close()
-        rows.sort(key=lambda row: (row[4], row[5]))
+        rows = rows or _rows(client, ids)[-count:]
         for batch in BATCHES:
-            rates[batch].append(_raw(directory / f"raw-{number}-{batch}.db", str(schema), rows, batch))
+            rates[batch].append(_raw(directory / f"raw-{number}-{batch}.db", rows, batch))
     rate = statistics.median(ours)
     for batch in BATCHES:
         ratio = statistics.median([one / raw for one, raw in zip(ours, rates[batch], strict=True)])
@@ -113,12 +113,25 @@ def _sustained(report: Report, client: Stigg, ids: list[str], directory: Path, r
     return rounds * count
 
 
-def _raw(path: Path, schema: str, rows: list[Any], batch: int) -> float:
+def _rows(client: Stigg, ids: list[str]) -> list[Any]:
+    """What was reported, in the order in which it was stored: a row of `measurement` for each report."""
+    assert client._embedded is not None
+    store, feature_id = client._embedded.store, METERED[0]
+    found = []
+    for customer in ids:
+        for report in store.read(lambda tx, asked=customer: tx.measurements(asked, "", feature_id, 0, FOREVER_MS)):  # type: ignore[misc]
+            digest = row_digest(store.environment, customer, (MEASUREMENT, "", feature_id, *report))
+            found.append((store.environment, customer, "", feature_id, *report, digest))
+    found.sort(key=lambda row: row[4:6])
+    return found
+
+
+def _raw(path: Path, rows: list[Any], batch: int) -> float:
     """Rows a second into a new file, committed with a sync in batches."""
     create_file(str(path))
     connection = connect(str(path))
     use_wal(connection)
-    connection.execute(schema)
+    connection.execute(OBJECTS_V1["measurement"])
     statement = f"INSERT INTO measurement VALUES ({', '.join('?' * len(rows[0]))})"
     start = time.perf_counter()
     for place in range(0, len(rows), batch):

@@ -19,9 +19,9 @@ from stigg_local.core.command import canonical
 from stigg_local.core.entitlement import CustomerView, counting_windows, find_winner
 from stigg_local.core.ids import check_id
 from stigg_local.core.quantity import POWERS, RAW_MAX, from_raw, to_raw
-from stigg_local.core.queued import QueuedReport
+from stigg_local.core.queued import DimensionedReport, QueuedReport, Subject
 from stigg_local.core.result import ReportUsageResult
-from stigg_local.core.usage import add
+from stigg_local.core.usage import DELTA, add
 from stigg_local.errors import IdempotencyConflict, NotFound
 from stigg_local.store.digest import fingerprint
 from stigg_local.store.queued import WAIT_DEFAULT_S
@@ -44,21 +44,19 @@ class Lane:
     __slots__ = (
         "customer_id",
         "end_ms",
-        "feature_id",
         "from_ms",
         "power",
-        "resource_id",
         "scale",
         "seen",
         "slot",
         "start_ms",
+        "subject",
         "until_ms",
         "usage",
     )
 
     customer_id: str
-    feature_id: str
-    resource_id: str
+    subject: Subject
     slot: int
     seen: int
     from_ms: int
@@ -121,10 +119,8 @@ class Desk:
                         and queue.pid == os.getpid()
                     ):
                         report_id = f"{queue.prefix}{queue.number:012x}"
-                        queue.add_locked(
-                            lane.customer_id,
-                            QueuedReport(report_id, lane.feature_id, lane.resource_id, "DELTA", raw, now_ms),
-                        )
+                        report = QueuedReport(report_id, "DELTA", raw, now_ms)
+                        queue.add_locked(lane.customer_id, report, lane.subject)
                         lane.usage = usage
                         return ReportUsageResult(
                             measurement_id=report_id,
@@ -176,19 +172,17 @@ class Desk:
             usage_period_end_ms=lane.end_ms,
             durability="queued",
         )
-        item = QueuedReport(
-            report_id,
-            command.feature_id,
-            lane.resource_id,
-            command.behavior,
-            checked.value,
-            checked.created_ms,
-            _encode(dict(command.dimensions)) if command.dimensions else b"",
-        )
+        report = QueuedReport(report_id, command.behavior, checked.value, checked.created_ms)
+        if command.dimensions:
+            dimensions = dict(command.dimensions)
+            report = DimensionedReport(report_id, command.behavior, checked.value, checked.created_ms, dimensions)
+        subject = lane.subject
         if key is not None:
-            item.key, item.fingerprint, item.reply = key, body, _encode(result)
+            subject = Subject(lane.subject.feature_id, lane.subject.resource_id, False, key, body, _encode(result))
             queue.keys[key] = body, result
-        queue.add_locked(command.customer_id, item)
+        elif command.behavior != DELTA or checked.value < 0:
+            subject = Subject(lane.subject.feature_id, lane.subject.resource_id, False)
+        queue.add_locked(command.customer_id, report, subject)
         queue.add_lane_locked(
             (command.customer_id, command.feature_id, command.resource_id), command.customer_id, lane
         )
@@ -241,7 +235,7 @@ class _Checked:
                 usage = after
         has_period = current.contribution.reset_period is not None
         lane = self.lane = Lane()
-        lane.customer_id, lane.feature_id, lane.resource_id = command.customer_id, feature.id, resource_id
+        lane.customer_id, lane.subject = command.customer_id, Subject(feature.id, resource_id, True)
         lane.slot, lane.seen = slot, seen
         lane.from_ms, lane.until_ms = now_ms, until_ms
         lane.scale, lane.power = feature.scale, POWERS[feature.scale]

@@ -6,7 +6,7 @@ reports would have counted one after another, each in the windows of its own tim
 
 from collections.abc import Sequence
 from functools import partial
-from itertools import chain, islice
+from itertools import islice
 
 from msgspec import Struct
 
@@ -17,11 +17,10 @@ from stigg_local.core.catalog import Feature
 from stigg_local.core.entitlement import CounterKey, counting_windows, find_winner
 from stigg_local.core.event import Event
 from stigg_local.core.quantity import RAW_MAX
-from stigg_local.core.queued import QueuedReport, next_boundary
+from stigg_local.core.queued import QueuedReport, Subject, next_boundary
 from stigg_local.core.sources import Rate
-from stigg_local.core.usage import DELTA, add
+from stigg_local.core.usage import add
 from stigg_local.errors import IdempotencyConflict, NotFound, StiggError, StoreCorrupt
-from stigg_local.store.bulk import append_measurements
 from stigg_local.store.commit import Member
 from stigg_local.store.digest import slot_of
 from stigg_local.store.queued import Group
@@ -72,16 +71,16 @@ class QueuedUsage:
         work = _Work(self._runner, tx, group)
         place = 0
         while place < len(group.items):
-            taken = work.add_run(group.items, place)
-            if not taken:
-                taken = 1
-                try:
-                    work.add(group.items[place])
-                except StiggError as error:
-                    if isinstance(error, StoreCorrupt):
-                        raise
-                    group.refused.append((group.items[place].id, error))
-            place += taken
+            taken = 0
+            try:
+                taken = work.add_run(group, place)
+                if not taken:
+                    work.add(group.items[place], group.subjects[place])
+            except StiggError as error:
+                if isinstance(error, StoreCorrupt):
+                    raise
+                group.refused.append((group.items[place].id, error))
+            place += taken or 1
         work.finish()
         tx.put_idempotency(_OPERATION, group.key, group.customer_id, b"queued", b"")
 
@@ -110,30 +109,25 @@ class _Work:
         # What the counters held before, and what they will hold.
         self._before: dict[CounterKey, int] = {}
         self._counters: dict[CounterKey, int] = {}
-        # What is stored, in the order of arrival, as runs of one resource and feature.
-        self._runs: list[tuple[str, str, list[QueuedReport]]] = []
+        # What is stored, by resource and feature, each in the order of arrival; and those of it that have a key.
+        self._logs: dict[tuple[str, str], list[QueuedReport]] = {}
+        self._keyed: list[Subject] = []
         self._places: dict[tuple[str, str], _Place] = {}
 
-    def add_run(self, items: list[QueuedReport], start: int) -> int:
-        """Count as many plain additions of one feature in the same windows as follow each other; returns how many.
+    def add_run(self, group: Group, start: int) -> int:
+        """Count as many plain additions of one subject in the same windows as follow each other; returns how many.
 
         Their order does not matter, and none of them can be refused, so they count at once.
         """
-        first = items[start]
-        place = None if first.key is not None else self._place_at(first)
+        items, subjects = group.items, group.subjects
+        subject: Subject = subjects[start]
+        place = self._place_at(subject, items[start].created_ms) if subject.is_plain else None
         if place is None or place.rate is not None:
             return 0
-        feature_id, resource_id, from_ms, until_ms = first.feature_id, first.resource_id, place.from_ms, place.until_ms
+        from_ms, until_ms = place.from_ms, place.until_ms
         total, end = 0, start
-        for item in islice(items, start, None):
-            if (
-                item.value < 0
-                or item.behavior != DELTA
-                or item.feature_id != feature_id
-                or item.resource_id != resource_id
-                or item.key is not None
-                or not from_ms <= item.created_ms < until_ms
-            ):
+        for item, other in zip(islice(items, start, None), islice(subjects, start, None), strict=True):
+            if other is not subject or not from_ms <= item.created_ms < until_ms:
                 break
             total += item.value
             end += 1
@@ -142,40 +136,40 @@ class _Work:
             return 0
         for key in place.keys:
             counters[key] += total
-        self._runs.append((resource_id, feature_id, items[start:end]))
+        self._logs.setdefault(subject.place, []).extend(items[start:end])
         return end - start
 
-    def add(self, item: QueuedReport) -> None:
+    def add(self, item: QueuedReport, subject: Subject) -> None:
         """Count one report.
 
         Raises:
             StiggError: It is refused, and nothing of it counts.
         """
-        if item.key is not None and self._is_repeated(item, item.key):
+        if subject.key is not None and self._is_repeated(subject, subject.key):
             return
-        place, counters = self._place_at(item), self._counters
+        place, counters = self._place_at(subject, item.created_ms), self._counters
         moved = [
             (key, counters[key], add(place.feature, counters[key], item.behavior, item.value)) for key in place.keys
         ]
         for key, _, after in moved:
             counters[key] = after
         if place.rate is not None:
-            self._charge(place, item, moved)
-        if not self._runs or self._runs[-1][:2] != (item.resource_id, item.feature_id):
-            self._runs.append((item.resource_id, item.feature_id, []))
-        self._runs[-1][2].append(item)
+            self._charge(place, item, subject.resource_id, moved)
+        self._logs.setdefault(subject.place, []).append(item)
+        if subject.key is not None:
+            self._keyed.append(subject)
 
     def finish(self) -> None:
         """Write what was counted."""
         tx, customer_id = self._tx, self._customer_id
         for key, value in self._counters.items():
             tx.put_counter(customer_id, *key, value)
-        for resource_id, feature_id, items in self._runs:
-            append_measurements(tx, customer_id, resource_id, feature_id, items)
+        for (resource_id, feature_id), items in self._logs.items():
+            tx.append_measurements(customer_id, resource_id, feature_id, items)
         self._tell_thresholds()
-        for item in chain.from_iterable(items for _, _, items in self._runs):
-            if item.key is not None:
-                tx.put_idempotency(_OPERATION, item.key, customer_id, item.fingerprint, item.reply)
+        for subject in self._keyed:
+            assert subject.key is not None, "only reports with a key are kept for their replies"
+            tx.put_idempotency(_OPERATION, subject.key, customer_id, subject.fingerprint, subject.reply)
 
     def _tell_thresholds(self) -> None:
         """The group is one write: of what it crossed in a window the highest is told."""
@@ -198,47 +192,49 @@ class _Work:
                     moved={window: (self._before[key], self._counters[key])},
                 )
 
-    def _is_repeated(self, item: QueuedReport, key: str) -> bool:
+    def _is_repeated(self, subject: Subject, key: str) -> bool:
         stored = self._tx.idempotency(_OPERATION, key)
-        if stored is not None and stored[0] != item.fingerprint:
+        if stored is not None and stored[0] != subject.fingerprint:
             raise IdempotencyConflict(f"idempotency_key `{key}` was used for another {_OPERATION}")
         return stored is not None
 
-    def _place_at(self, item: QueuedReport) -> _Place:
-        where = item.resource_id, item.feature_id
+    def _place_at(self, subject: Subject, at_ms: int) -> _Place:
+        where = subject.place
         place = self._places.get(where)
-        if place is None or not place.from_ms <= item.created_ms < place.until_ms:
-            place = self._places[where] = self._place_of(item)
+        if place is None or not place.from_ms <= at_ms < place.until_ms:
+            place = self._places[where] = self._place_of(*where, at_ms)
         return place
 
-    def _place_of(self, item: QueuedReport) -> _Place:
+    def _place_of(self, resource_id: str, feature_id: str, at_ms: int) -> _Place:
         tx, catalog, snapshot = self._tx, self._catalog, self._snapshot
-        check_not_folded(item.created_ms, self._kept_from_ms, "created_at")
-        feature = catalog.features.get(item.feature_id)
+        check_not_folded(at_ms, self._kept_from_ms, "created_at")
+        feature = catalog.features.get(feature_id)
         if feature is None:
-            raise NotFound(f"feature `{item.feature_id}` does not exist any more", code="FeatureNotFound")
-        place = _Place(feature, [], item.created_ms, next_boundary(snapshot, item.created_ms))
+            raise NotFound(f"feature `{feature_id}` does not exist any more", code="FeatureNotFound")
+        place = _Place(feature, [], at_ms, next_boundary(snapshot, at_ms))
         for from_ms, to_ms in counting_windows(
-            catalog, snapshot, feature, resource_id=item.resource_id, at_ms=item.created_ms, now_ms=tx.now_ms
+            catalog, snapshot, feature, resource_id=resource_id, at_ms=at_ms, now_ms=tx.now_ms
         ):
-            key = item.resource_id, item.feature_id, from_ms, to_ms
+            key = resource_id, feature_id, from_ms, to_ms
             place.keys.append(key)
             place.until_ms = min(place.until_ms, to_ms)
             if key not in self._counters:
                 known = tx.counter(self._customer_id, *key)
                 if known is None:
-                    known = numbers.fold_log(tx, feature, self._customer_id, item.resource_id, from_ms, to_ms)
-                    tx.delete_counters_before(self._customer_id, item.resource_id, feature.id, tx.mark_ms)
+                    known = numbers.fold_log(tx, feature, self._customer_id, resource_id, from_ms, to_ms)
+                    tx.delete_counters_before(self._customer_id, resource_id, feature.id, tx.mark_ms)
                 self._before[key] = self._counters[key] = known
-        winner, _, _, until_ms = find_winner(catalog, snapshot, feature, item.resource_id, item.created_ms)
+        winner, _, _, until_ms = find_winner(catalog, snapshot, feature, resource_id, at_ms)
         place.until_ms = min(place.until_ms, until_ms)
         rate = None if winner is None else winner.contribution.rate
         if winner is not None and rate is not None and rate.currency_id in catalog.currencies:
             place.rate = rate
-            place.charged = item.resource_id, item.feature_id, winner.from_ms, winner.end_ms
+            place.charged = resource_id, feature_id, winner.from_ms, winner.end_ms
         return place
 
-    def _charge(self, place: _Place, item: QueuedReport, moved: list[tuple[CounterKey, int, int]]) -> None:
+    def _charge(
+        self, place: _Place, item: QueuedReport, resource_id: str, moved: list[tuple[CounterKey, int, int]]
+    ) -> None:
         numbers.charge_use(
             self._tx,
             self._catalog,
@@ -247,7 +243,7 @@ class _Work:
             place.rate,
             next((after - before for key, before, after in moved if key == place.charged), 0),
             customer_id=self._customer_id,
-            resource_id=item.resource_id,
+            resource_id=resource_id,
             at_ms=item.created_ms,
             measurement_id=item.id,
         )

@@ -23,8 +23,9 @@ from stigg_local.store.catalog import CatalogReader
 from stigg_local.store.event_log_rows import MeterRow, UsageEvent, WindowKey
 from stigg_local.store.hold_rows import HoldRow
 from stigg_local.store.life_rows import Checkout
+from stigg_local.store.pack import Measurement
 from stigg_local.store.store import Store
-from stigg_local.store.tx import Counter, Measurement, Tx
+from stigg_local.store.tx import Counter, Tx
 
 T = TypeVar("T")
 
@@ -102,7 +103,7 @@ class Rehearsal:
         if key not in self._folded:
             rows = self.tx.measurements(self.customer_id, self.resource_id, self.feature.id, from_ms, to_ms)
             total = fold(self.feature, ((row.behavior, row.value) for row in rows))
-            self._folded[key] = [Measurement("", SET, total, from_ms, from_ms, 0, b"")] if rows else []
+            self._folded[key] = [Measurement(0, 0, "", SET, total, from_ms, from_ms, b"")] if rows else []
         return self._folded[key]
 
     def events(self, resource_id: str, from_ms: int, to_ms: int) -> list[UsageEvent]:

@@ -157,10 +157,10 @@ def fold_usage(tx: Tx, catalog: Catalog, customer_id: str, before_ms: int, limit
         old = tx.old_measurements(customer_id, resource_id, feature_id, before_ms, max(0, limit - done))
         if feature is None or len(old) < 2:
             continue
-        usage = fold(feature, ((behavior, value) for _, _, _, behavior, value, *_ in old))
+        usage = fold(feature, ((row.behavior, row.value) for row in old))
         # The counters of windows that are over may be made of rows that go now; those of open windows are not.
         tx.delete_counters_before(customer_id, resource_id, feature_id, tx.mark_ms)
-        tx.replace_measurements(customer_id, resource_id, feature_id, old, usage)
+        tx.replace_measurements(customer_id, resource_id, feature_id, old[-1], usage)
         done += len(old)
     if done:
         tx.put_usage_from(before_ms)

@@ -12,7 +12,7 @@ from stigg_local.core.catalog import Feature
 from stigg_local.core.credit import Burn, Grant, burn, is_debt, overdraft_of, settle_debt, wallet, without_held
 from stigg_local.core.entitlement import CounterKey, CustomerView, counting_windows, find_winner
 from stigg_local.core.quantity import multiply, raw_to_decimal
-from stigg_local.core.queued import QueuedReport, next_boundary
+from stigg_local.core.queued import QueuedReport, Subject, next_boundary
 from stigg_local.core.sources import Catalog
 from stigg_local.core.usage import add
 from stigg_local.errors import StiggError
@@ -29,16 +29,16 @@ def folded(catalog: Catalog, view: CustomerView, pending: Pending, *, seq: int, 
         seq: Number of the transaction that last changed the stored numbers.
         now_ms: The effective time.
     """
-    items: list[QueuedReport] = []
+    items: list[tuple[QueuedReport, Subject]] = []
     for group, count in pending:
         if not 0 < group.seq <= seq:
-            items += group.items[:count]
+            items += zip(group.items[:count], group.subjects[:count], strict=True)
     if not items:
         return view
     overlay = _Overlay(catalog, view, now_ms)
-    for item in items:
+    for item, subject in items:
         try:
-            overlay.count(item)
+            overlay.count(item, subject)
         except StiggError:
             # It is refused in the same way when it is stored, and named in `status()` then.
             continue
@@ -55,14 +55,14 @@ class _Overlay:
         # Feature and resource -> from when until when these are the windows that count.
         self._places: dict[tuple[str, str], tuple[int, int, list[CounterKey]]] = {}
 
-    def count(self, item: QueuedReport) -> None:
-        feature = self._catalog.features.get(item.feature_id)
+    def count(self, item: QueuedReport, subject: Subject) -> None:
+        feature = self._catalog.features.get(subject.feature_id)
         if feature is None:
             return
-        where = item.resource_id, item.feature_id
+        where = subject.place
         place = self._places.get(where)
         if place is None or not place[0] <= item.created_ms < place[1]:
-            place = self._places[where] = self._place(feature, item)
+            place = self._places[where] = self._place(feature, subject.resource_id, item.created_ms)
         moved = {
             key: (before, add(feature, before, item.behavior, item.value))
             for key in place[2]
@@ -71,34 +71,36 @@ class _Overlay:
         for key, (_, after) in moved.items():
             self.counters[key] = after
         if self._catalog.currencies:
-            self._charge(feature, item, moved)
+            self._charge(feature, subject.resource_id, item, moved)
 
-    def _place(self, feature: Feature, item: QueuedReport) -> tuple[int, int, list[CounterKey]]:
+    def _place(self, feature: Feature, resource_id: str, at_ms: int) -> tuple[int, int, list[CounterKey]]:
         windows = counting_windows(
             self._catalog,
             self._view.snapshot,
             feature,
-            resource_id=item.resource_id,
-            at_ms=item.created_ms,
+            resource_id=resource_id,
+            at_ms=at_ms,
             now_ms=self._now_ms,
         )
-        keys = [(item.resource_id, item.feature_id, from_ms, to_ms) for from_ms, to_ms in windows]
-        boundary = next_boundary(self._view.snapshot, item.created_ms)
-        return item.created_ms, min([boundary, *(key[3] for key in keys)]), keys
+        keys = [(resource_id, feature.id, from_ms, to_ms) for from_ms, to_ms in windows]
+        boundary = next_boundary(self._view.snapshot, at_ms)
+        return at_ms, min([boundary, *(key[3] for key in keys)]), keys
 
-    def _charge(self, feature: Feature, item: QueuedReport, moved: dict[CounterKey, tuple[int, int]]) -> None:
+    def _charge(
+        self, feature: Feature, resource_id: str, item: QueuedReport, moved: dict[CounterKey, tuple[int, int]]
+    ) -> None:
         catalog, snapshot = self._catalog, self._view.snapshot
-        winner, _, _, _ = find_winner(catalog, snapshot, feature, item.resource_id, item.created_ms)
+        winner, _, _, _ = find_winner(catalog, snapshot, feature, resource_id, item.created_ms)
         rate = None if winner is None else winner.contribution.rate
         currency = None if rate is None else catalog.currencies.get(rate.currency_id)
         if winner is None or rate is None or currency is None:
             return
-        before, after = moved.get((item.resource_id, feature.id, winner.from_ms, winner.end_ms), (0, 0))
+        before, after = moved.get((resource_id, feature.id, winner.from_ms, winner.end_ms), (0, 0))
         if after <= before:
             return
         cost = multiply(raw_to_decimal(after - before, feature.scale), rate.amount, currency.scale)
         self._settle()
-        place = {"resource_id": item.resource_id, "currency_id": currency.id}
+        place = {"resource_id": resource_id, "currency_id": currency.id}
         purse = wallet(
             catalog,
             snapshot,
@@ -112,9 +114,9 @@ class _Overlay:
             (
                 grant
                 for grant in self.grants
-                if is_debt(grant) and (grant.currency_id, grant.resource_id) == (currency.id, item.resource_id)
+                if is_debt(grant) and (grant.currency_id, grant.resource_id) == (currency.id, resource_id)
             ),
-            overdraft_of(currency.id, item.resource_id, at_ms=self._now_ms, new_id=f"overdraft:{item.id}"),
+            overdraft_of(currency.id, resource_id, at_ms=self._now_ms, new_id=f"overdraft:{item.id}"),
         )
         self._take(without_held(burn(purse.grants, cost, overdraft=debt), purse.held))
         self._settle()

@@ -7,8 +7,9 @@ from __future__ import annotations
 
 from typing import Any
 
-from stigg_local.store.digest import MEASUREMENT, USAGE_EVENT, row_sum, sum_bytes
+from stigg_local.store.digest import MEASUREMENT, MEASUREMENT_PACK, USAGE_EVENT, row_sum, sum_bytes
 from stigg_local.store.event_log_rows import EventLogRows
+from stigg_local.store.pack import NOTHING, without_dimensions
 
 _PAGE = 2000
 _MEASUREMENTS = (
@@ -18,6 +19,18 @@ _MEASUREMENTS = (
 )
 _EMPTY_MEASUREMENT = (
     "UPDATE measurement SET body = x'', digest = ? WHERE environment = ? AND customer_id = ? AND resource_id = ?"
+    " AND feature_id = ? AND seq = ? AND ord = ?"
+)
+_PACK_PAGE = 50
+# The text as bytes: a damaged one may be none any more.
+_PACKS = (
+    "SELECT resource_id, feature_id, seq, ord, first_ms, last_ms, count, at_ms, CAST(body AS BLOB), digest"
+    " FROM measurement_pack WHERE environment = ? AND customer_id = ?"
+    " AND (resource_id, feature_id, seq, ord) > (?, ?, ?, ?) ORDER BY resource_id, feature_id, seq, ord"
+    f" LIMIT {_PACK_PAGE}"
+)
+_EMPTY_PACK = (
+    "UPDATE measurement_pack SET body = ?, digest = ? WHERE environment = ? AND customer_id = ? AND resource_id = ?"
     " AND feature_id = ? AND seq = ? AND ord = ?"
 )
 _EVENTS = (
@@ -41,9 +54,10 @@ class ErasingRows(EventLogRows):
         For a customer who will never be asked about again: counters stay, and nothing can be counted anew from events.
 
         Returns:
-            How many measurements and events there were to change.
+            How many rows of measurements and of events there were to change.
         """
-        changed = self._empty_measurements(customer_id) + self._delete_events(customer_id)
+        changed = self._empty_measurements(customer_id) + self._empty_packs(customer_id)
+        changed += self._delete_events(customer_id)
         self.delete_all_meters(customer_id)
         return changed
 
@@ -64,6 +78,26 @@ class ErasingRows(EventLogRows):
             if emptied:
                 self._cursor.executemany(_EMPTY_MEASUREMENT, emptied)
             changed += len(emptied)
+            after = rows[-1][:4]
+        if changed:
+            self._touch(customer_id).log += total
+        return changed
+
+    def _empty_packs(self, customer_id: str) -> int:
+        whole, changed, total = (self.environment, customer_id), 0, 0
+        after: tuple[Any, ...] = ("", "", -1, -1)
+        while rows := self.run(_PACKS, (*whole, *after)):
+            for *row, stored, digest in rows:
+                body = stored.decode(errors="replace")
+                old = row_sum(*whole, (MEASUREMENT_PACK, *row, body))
+                is_whole = digest == sum_bytes(old)
+                emptied = without_dimensions(body) if is_whole else NOTHING
+                if emptied == body:
+                    continue
+                new = row_sum(*whole, (MEASUREMENT_PACK, *row, emptied))
+                total += new - old if is_whole else 0
+                self._put(_EMPTY_PACK, (emptied, sum_bytes(new) if is_whole else digest, *whole, *row[:4]))
+                changed += 1
             after = rows[-1][:4]
         if changed:
             self._touch(customer_id).log += total

@@ -1,4 +1,4 @@
-"""What the bodies of raw events hold: dimensions, or what a compaction folded of many.
+"""What the bodies of measurements and raw events hold: dimensions, or what a compaction folded of many.
 
 Law: the encoding is part of the file format; a folded body tells by what definition of a meter it was made.
 """
@@ -43,7 +43,7 @@ def dimensions_body(dimensions: Mapping[str, Dimension]) -> bytes:
 
 
 def dimensions_of(body: bytes) -> dict[str, Dimension]:
-    """The dimensions of a stored event."""
+    """The dimensions that a stored body holds."""
     return _decode_dimensions(body) if body else {}
 
 

@@ -14,7 +14,6 @@ from msgspec import msgpack
 from stigg_local.core.usage import AHEAD_MS_MAX
 from stigg_local.store import event_log_statements as sql
 from stigg_local.store.digest import (
-    MEASUREMENT,
     MEMBER_OF_METER,
     METER,
     THRESHOLD,
@@ -24,9 +23,8 @@ from stigg_local.store.digest import (
     row_sum,
     sum_bytes,
 )
-from stigg_local.store.hold_rows import HoldRows
+from stigg_local.store.measurement_rows import MeasurementRows
 from stigg_local.store.seals import FOLDED_MS, customer_corrupt
-from stigg_local.store.statements import PUT_MEASUREMENT
 
 _encode = msgpack.Encoder().encode
 
@@ -66,7 +64,7 @@ class MeterRow(NamedTuple):
     members: int = 0
 
 
-class EventLogRows(HoldRows):
+class EventLogRows(MeasurementRows):
     """The statements of raw events and meters."""
 
     # ------------------------------------------------------------------ events
@@ -163,38 +161,6 @@ class EventLogRows(HoldRows):
                 new = row_sum(environment, customer_id, (USAGE_EVENT, *row))
                 seal.log += new
                 self._cursor.execute(sql.PUT_USAGE_EVENT, (environment, customer_id, *row, sum_bytes(new)))
-
-    # ------------------------------------------------------------------ compaction of measurements
-
-    def old_measurements(
-        self, customer_id: str, resource_id: str, feature_id: str, before_ms: int, limit: int
-    ) -> list[tuple[Any, ...]]:
-        """The oldest measurements, as they are stored, up to the first from `before_ms` or later."""
-        found: list[tuple[Any, ...]] = []
-        bindings = (self.environment, customer_id, resource_id, feature_id, limit)
-        for *row, digest in self.run(sql.OLDEST_MEASUREMENTS, bindings):
-            if digest != row_digest(self.environment, customer_id, (MEASUREMENT, resource_id, feature_id, *row)):
-                raise customer_corrupt(customer_id, "a measurement")
-            if max(row[5], row[6]) >= before_ms:
-                break
-            found.append(tuple(row))
-        return found
-
-    def replace_measurements(
-        self, customer_id: str, resource_id: str, feature_id: str, taken: Sequence[tuple[Any, ...]], value: int
-    ) -> None:
-        """Put one measurement that sets the usage in the place of the oldest ones; it belongs to no later window."""
-        place = (resource_id, feature_id)
-        seq, ord_, *_, at_ms, _ = taken[-1]
-        row = (*place, seq, ord_, "", "SET", value, 0, at_ms, b"")
-        new = row_sum(self.environment, customer_id, (MEASUREMENT, *row))
-        seal = self._touch(customer_id)
-        for old in taken:
-            seal.log -= row_sum(self.environment, customer_id, (MEASUREMENT, *place, *old))
-        whole = (self.environment, customer_id)
-        self._cursor.executemany(sql.DELETE_MEASUREMENT, [(*whole, *place, *old[:2]) for old in taken])
-        self._put(PUT_MEASUREMENT, (*whole, *row, sum_bytes(new)))
-        seal.log += new
 
     # ------------------------------------------------------------------ what meters made of them
 

@@ -33,14 +33,6 @@ DELETE_USAGE_EVENT = (
     "DELETE FROM usage_event WHERE environment = ? AND customer_id = ? AND resource_id = ? AND created_ms = ?"
     " AND seq = ? AND ord = ?"
 )
-OLDEST_MEASUREMENTS = (
-    "SELECT seq, ord, measurement_id, behavior, value, created_ms, at_ms, body, digest FROM measurement"
-    " WHERE environment = ? AND customer_id = ? AND resource_id = ? AND feature_id = ? ORDER BY seq, ord LIMIT ?"
-)
-DELETE_MEASUREMENT = (
-    "DELETE FROM measurement WHERE environment = ? AND customer_id = ? AND resource_id = ? AND feature_id = ?"
-    " AND seq = ? AND ord = ?"
-)
 _WINDOW = (
     " WHERE environment = ? AND customer_id = ? AND resource_id = ? AND feature_id = ? AND from_ms = ? AND to_ms = ?"
 )

@@ -87,6 +87,8 @@ class EventRows:
         try:
             return self._cursor.execute(statement, bindings).fetchall()
         except UnicodeDecodeError as error:
+            # Who keeps the exception must not keep the statement with it, which holds on to what it saw of the file.
+            self._cursor.execute("SELECT 1").fetchall()
             raise undecodable() from error
 
     def _put(self, statement: str, bindings: tuple[Any, ...]) -> None:

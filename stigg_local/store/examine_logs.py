@@ -29,8 +29,11 @@ from stigg_local.store.digest import slot_of
 from stigg_local.store.examine_keys import examine_keys
 from stigg_local.store.examine_rows import PROGRESS_ROWS, Owner, Progress
 from stigg_local.store.finding import Findings, restoring
+from stigg_local.store.pack import Measurement, measurements
+from stigg_local.store.schema import stand_in_for_missing
 from stigg_local.store.seals import catalog_items, catalog_root
 from stigg_local.store.sequence import read_position
+from stigg_local.store.statements import MEASUREMENTS
 
 if TYPE_CHECKING:
     import apsw
@@ -40,10 +43,6 @@ else:
 _COUNTERS = (
     "SELECT environment, customer_id, resource_id, feature_id, from_ms, to_ms, value FROM usage_counter"
     " ORDER BY environment, customer_id, resource_id, feature_id"
-)
-_MEASURED = (
-    "SELECT created_ms, behavior, value FROM measurement WHERE environment = ? AND customer_id = ?"
-    " AND resource_id = ? AND feature_id = ? ORDER BY seq, ord"
 )
 _EVENTS = (
     "SELECT event_name, body FROM usage_event WHERE environment = ? AND customer_id = ? AND resource_id = ?"
@@ -83,6 +82,7 @@ def examine_logs(
     if {"usage_counter", "measurement", "credit_grant", "ledger"} - counts.keys():
         return
     try:
+        stand_in_for_missing(connection)
         _counters(connection, findings, damaged, hint, _Steps("counters", counts["usage_counter"], progress))
         _grants(connection, findings, damaged, hint, _Steps("credits", counts["ledger"], progress))
         if "usage_event" in counts:
@@ -180,10 +180,11 @@ def _counters(connection: apsw.Connection, findings: Findings, damaged: set[Owne
         if not stored:
             continue
         feature = windows.feature(key[0], key[3])
-        measured: list[Any] = cursor.execute(_MEASURED, key).fetchall() if feature.meter is None else []
+        measured = _measured(cursor, key) if feature.meter is None else []
         for from_ms, to_ms, value in stored:
             if feature.meter is None:
-                usage = fold(feature, ((behavior, raw) for at, behavior, raw in measured if from_ms <= at < to_ms))
+                inside = (row for row in measured if from_ms <= row.created_ms < to_ms)
+                usage = fold(feature, ((row.behavior, row.value) for row in inside))
             else:
                 counted_events = _metered(cursor, feature, key, from_ms, to_ms)
                 if counted_events is None:
@@ -197,6 +198,12 @@ def _counters(connection: apsw.Connection, findings: Findings, damaged: set[Owne
                     where=f"usage_counter: {', '.join(map(told, key))}, {from_ms}, {to_ms}",
                     hint=hint,
                 )
+
+
+def _measured(cursor: apsw.Cursor, place: tuple[str, str, str, str]) -> list[Measurement]:
+    """All measurements of one feature of a customer of whom no row is damaged, in the order of arrival."""
+    rows: list[Any] = cursor.execute(MEASUREMENTS, place).fetchall()
+    return list(measurements(row[:-1] for row in rows))
 
 
 def _metered(

@@ -27,7 +27,7 @@ from stigg_local.store.examine_tables import (
 )
 from stigg_local.store.finding import Findings
 from stigg_local.store.rebuild import member_sum
-from stigg_local.store.schema import ADDED_V2 as _ADDED
+from stigg_local.store.schema import ADDED
 
 if TYPE_CHECKING:
     import apsw
@@ -41,6 +41,9 @@ PROGRESS_ROWS = 2048
 
 _MEMBERS = "SELECT environment, customer_id, number, value FROM meter_member"
 _MEMBER_TOTALS = "SELECT environment, customer_id, number, members, from_ms FROM meter_value"
+
+# What a customer's log is made of.
+_LOG = ("measurement", "measurement_pack", "usage_event", "ledger", "customer_record")
 
 Owner = tuple[str, str]
 """(environment, customer id)."""
@@ -191,10 +194,10 @@ class Rows:
             return
         for column, names_of, what, hint in (
             (0, ("usage_counter", "credit_grant", "hold"), "the usage counters, grants and reservations", BY_ITSELF),
-            (1, ("measurement", "usage_event", "ledger", "customer_record"), "the rows of the log", RESTORE),
+            (1, _LOG, "the rows of the log", RESTORE),
         ):
-            # A file of the first version has neither reservations nor raw events.
-            names = tuple(name for name in names_of if name in self.counts or name not in _ADDED)
+            # A file of an older version has not all of them.
+            names = tuple(name for name in names_of if name in self.counts or name not in ADDED)
             if any(name not in self._scans for name in names):
                 continue
             sums: dict[Owner, int] = {}

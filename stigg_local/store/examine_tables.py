@@ -67,6 +67,15 @@ TABLES = (
         RESTORE,
     ),
     Table(
+        "measurement_pack",
+        tags.MEASUREMENT_PACK,
+        "environment",
+        "customer_id",
+        "resource_id feature_id seq ord first_ms last_ms count at_ms body",
+        4,
+        RESTORE,
+    ),
+    Table(
         "usage_event",
         tags.USAGE_EVENT,
         "environment",
@@ -113,9 +122,10 @@ _TEXTS = frozenset(
     "environment key kind id hash name customer_id resource_id feature_id grant_id measurement_id behavior"
     " operation subscription_id hold_id event_name idempotency_key total type actor checkout_id".split()
 )
-_TEXT_BODIES = frozenset({"catalog_item", "customer_record"})
+_TEXT_BODIES = frozenset({"catalog_item", "customer_record", "measurement_pack"})
 SUMMED = frozenset(
-    "catalog_item usage_counter credit_grant hold measurement usage_event ledger customer_record audit".split()
+    "catalog_item usage_counter credit_grant hold measurement measurement_pack usage_event ledger customer_record"
+    " audit".split()
 )
 KEPT = frozenset({"customer", "customer_slot", "catalog_root", "audit_root"})
 

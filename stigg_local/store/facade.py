@@ -13,7 +13,7 @@ from sqlite_utils import Database, Migrations
 from sqlite_utils.utils import OperationalError
 
 from stigg_local.store.digest import DUE, row_digest
-from stigg_local.store.schema import ADDED_V2, APPLICATION_ID, OBJECTS_V1
+from stigg_local.store.schema import ADDED_V2, ADDED_V3, APPLICATION_ID, OBJECTS_V1
 from stigg_local.store.sequence import RECORD_SEAL, put_record_seal
 
 ROWS_AT_ONCE = 500
@@ -35,9 +35,19 @@ def migrate(connection: apsw.Connection) -> None:
         for text in ADDED_V2.values():
             database.execute(text)
         _make_all_due(connection)
-        # It is of the record without this version; killed before the new one is put, the file has none.
-        database.execute("DELETE FROM meta WHERE key = ?", [RECORD_SEAL])
+        break_record_seal(database)
         database.execute("PRAGMA user_version = 2")
+
+    @migrations(name="v3")
+    def v3(database: Database) -> None:
+        for text in ADDED_V3.values():
+            database.execute(text)
+        break_record_seal(database)
+        database.execute("PRAGMA user_version = 3")
+
+    def break_record_seal(database: Database) -> None:
+        # It is of the record without the new version; killed before the next one is put, the file has none.
+        database.execute("DELETE FROM meta WHERE key = ?", [RECORD_SEAL])
 
     with _apsw_errors():
         migrations.apply(Database(cast(Any, Facade(connection)), execute_plugins=False))

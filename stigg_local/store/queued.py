@@ -46,14 +46,16 @@ class Group:
         seq: Number of that transaction, from before its commit; 0 before the first try.
         refused: Those that could not be stored.
         seen: What the customer's generation slot held when that transaction began.
+        items, subjects: The reports, and what each of them is of.
         is_through: Whether all of them are stored or refused.
     """
 
-    __slots__ = ("customer_id", "is_through", "items", "key", "refused", "seen", "seq")
+    __slots__ = ("customer_id", "is_through", "items", "key", "refused", "seen", "seq", "subjects")
 
     def __init__(self, customer_id: str) -> None:
         self.customer_id = customer_id
         self.items: list[Any] = []
+        self.subjects: list[Any] = []
         self.key = ""
         self.seq = 0
         self.refused: list[Refusal] = []
@@ -134,16 +136,17 @@ class ReportQueue:
             groups = (flying, *groups)
         return tuple([(group, len(group.items)) for group in groups])
 
-    def add_locked(self, customer_id: str, item: Any) -> None:
+    def add_locked(self, customer_id: str, item: Any, subject: Any) -> None:
         """Take one report in; the caller holds the lock and has seen that there is room."""
         groups = self.waiting.get(customer_id)
         if groups is None:
             groups = self.waiting[customer_id] = [Group(customer_id)]
-        items = groups[-1].items
-        if len(items) >= REPORTS_MAX:
-            groups.append(Group(customer_id))
-            items = groups[-1].items
-        items.append(item)
+        group = groups[-1]
+        if len(group.items) >= REPORTS_MAX:
+            group = Group(customer_id)
+            groups.append(group)
+        group.items.append(item)
+        group.subjects.append(subject)
         self.number += 1
         self.depth += 1
         for memo, dropped in self.memos:
@@ -350,9 +353,9 @@ class ReportQueue:
                         lane.seen = group.seq
                 del self._flying[group.customer_id]
                 self.depth -= len(group.items)
-                for item in group.items:
-                    if item.key is not None:
-                        self.keys.pop(item.key, None)
+                for subject in group.subjects if self.keys else ():
+                    if subject.key is not None:
+                        self.keys.pop(subject.key, None)
             for customer_id in {group.customer_id for group in groups}:
                 for memo, dropped in self.memos:
                     old = memo.pop(customer_id, None)

@@ -16,7 +16,7 @@ else:
     from stigg_local.store import lazy_apsw as apsw
 
 APPLICATION_ID = 0x53744C31
-USER_VERSION = 2
+USER_VERSION = 3
 
 OBJECTS_V1: dict[str, str] = {
     "meta": """CREATE TABLE meta (
@@ -160,8 +160,21 @@ ADDED_V2: dict[str, str] = {
     ) STRICT, WITHOUT ROWID""",
 }
 
+# What version 3 adds: measurements of one feature that were stored together, in one row with one digest.
+ADDED_V3: dict[str, str] = {
+    "measurement_pack": """CREATE TABLE measurement_pack (
+        environment TEXT NOT NULL, customer_id TEXT NOT NULL, resource_id TEXT NOT NULL,
+        feature_id TEXT NOT NULL, seq INTEGER NOT NULL, ord INTEGER NOT NULL, first_ms INTEGER NOT NULL,
+        last_ms INTEGER NOT NULL, count INTEGER NOT NULL, at_ms INTEGER NOT NULL, body TEXT NOT NULL,
+        digest BLOB NOT NULL,
+        PRIMARY KEY (environment, customer_id, resource_id, feature_id, seq, ord)
+    ) STRICT, WITHOUT ROWID""",
+}
+
+# What the first version does not have.
+ADDED = ADDED_V2 | ADDED_V3
 # Every object of a file, by the version that the file says it has.
-OBJECTS: dict[int, dict[str, str]] = {1: OBJECTS_V1, 2: OBJECTS_V1 | ADDED_V2}
+OBJECTS: dict[int, dict[str, str]] = {1: OBJECTS_V1, 2: OBJECTS_V1 | ADDED_V2, 3: OBJECTS_V1 | ADDED}
 CURRENT = OBJECTS[USER_VERSION]
 # Made by sqlite-utils before the first migration runs; a killed process leaves it alone in the file.
 RECORD_TABLE = "_sqlite_migrations"
@@ -177,11 +190,11 @@ def is_current(connection: apsw.Connection, path: str) -> bool:
 
 def stand_in_for_missing(connection: apsw.Connection) -> None:
     """Let an older file that cannot be brought up to date be read: what it does not have is empty."""
-    missing = [name for name in ("hold", "usage_event") if not _has(connection, name)]
+    missing = [name for name in ("hold", "usage_event", "measurement_pack") if not _has(connection, name)]
     if missing:
         connection.pragma("temp_store", "memory")
     for name in missing:
-        connection.execute(ADDED_V2[name].replace("CREATE TABLE", "CREATE TEMP TABLE", 1))
+        connection.execute(ADDED[name].replace("CREATE TABLE", "CREATE TEMP TABLE", 1))
 
 
 def _has(connection: apsw.Connection, name: str) -> bool:

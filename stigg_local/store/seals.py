@@ -15,6 +15,7 @@ from stigg_local.store.digest import (
     LEDGER,
     MASK,
     MEASUREMENT,
+    MEASUREMENT_PACK,
     RECORD,
     SLOT,
     USAGE_EVENT,
@@ -45,6 +46,10 @@ HOLD_ROWS = f"SELECT {HOLD}, hold_id, expire_ms, body, seq FROM hold WHERE envir
 _MEASUREMENT_ROWS = (
     f"SELECT {MEASUREMENT}, resource_id, feature_id, seq, ord, measurement_id, behavior, value, created_ms,"
     " at_ms, body FROM measurement WHERE environment = ? AND customer_id = ?"
+)
+_PACK_ROWS = (
+    f"SELECT {MEASUREMENT_PACK}, resource_id, feature_id, seq, ord, first_ms, last_ms, count, at_ms, body"
+    " FROM measurement_pack WHERE environment = ? AND customer_id = ?"
 )
 _LEDGER_ROWS = f"SELECT {LEDGER}, seq, ord, body FROM ledger WHERE environment = ? AND customer_id = ?"
 # In place of an event's time: what a compaction made of older ones.
@@ -175,9 +180,8 @@ class Seals:
 
     def log_sum(self, customer_id: str) -> int:
         """The sum over the customer's measurements, raw events, ledger and record as they are in the file."""
-        return (
-            self.sum_of(customer_id, _MEASUREMENT_ROWS, _LEDGER_ROWS, _RECORD_ROWS) + self._event_sum(customer_id)
-        ) & MASK
+        rows = _MEASUREMENT_ROWS, _PACK_ROWS, _LEDGER_ROWS, _RECORD_ROWS
+        return (self.sum_of(customer_id, *rows) + self._event_sum(customer_id)) & MASK
 
     def _event_sum(self, customer_id: str) -> int:
         """The sum over the customer's raw events, in pages: there may be very many."""

@@ -1,5 +1,7 @@
 """The text of the statements that a transaction runs: constants, every value bound."""
 
+from stigg_local.store.digest import MEASUREMENT, MEASUREMENT_PACK
+
 RECORD = "SELECT seq, body, digest FROM customer_record WHERE environment = ? AND customer_id = ?"
 PUT_RECORD = (
     "INSERT INTO customer_record (environment, customer_id, seq, body, digest) VALUES (?, ?, ?, ?, ?)"
@@ -39,14 +41,35 @@ PUT_MEASUREMENT = (
     "INSERT INTO measurement (environment, customer_id, resource_id, feature_id, seq, ord, measurement_id,"
     " behavior, value, created_ms, at_ms, body, digest) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)"
 )
-MEASUREMENTS = (
-    "SELECT seq, ord, measurement_id, behavior, value, created_ms, at_ms, body, digest FROM measurement"
-    " WHERE environment = ? AND customer_id = ? AND resource_id = ? AND feature_id = ?"
-    " AND created_ms >= ? AND created_ms < ? ORDER BY seq, ord"
+PUT_PACK = (
+    "INSERT INTO measurement_pack (environment, customer_id, resource_id, feature_id, seq, ord, first_ms, last_ms,"
+    " count, at_ms, body, digest) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)"
 )
-NEXT_MEASURED = (
-    "SELECT resource_id, feature_id FROM measurement WHERE environment = ? AND customer_id = ?"
+# Single measurements and packs in one order. A tag says what a row is; a pack has NULL in place of the last column.
+_SINGLE = (
+    f"SELECT {MEASUREMENT} AS tag, seq, ord, measurement_id, behavior, value, created_ms, at_ms, body, digest"
+    " FROM measurement"
+)
+_PACK = (
+    f"SELECT {MEASUREMENT_PACK}, seq, ord, first_ms, last_ms, count, at_ms, body, NULL, digest FROM measurement_pack"
+)
+_OF_FEATURE = " WHERE environment = ?1 AND customer_id = ?2 AND resource_id = ?3 AND feature_id = ?4"
+_UP_TO = " AND (seq, ord) <= (?5, ?6)"
+_IN_ORDER = " ORDER BY seq, ord"
+MEASUREMENTS = _SINGLE + _OF_FEATURE + " UNION ALL " + _PACK + _OF_FEATURE + _IN_ORDER
+# A pack of which one measurement may be of that time is among them.
+MEASUREMENTS_IN = (
+    f"{_SINGLE}{_OF_FEATURE} AND created_ms >= ?5 AND created_ms < ?6"
+    f" UNION ALL {_PACK}{_OF_FEATURE} AND last_ms >= ?5 AND first_ms < ?6{_IN_ORDER}"
+)
+MEASUREMENTS_UP_TO = f"{_SINGLE}{_OF_FEATURE}{_UP_TO} UNION ALL {_PACK}{_OF_FEATURE}{_UP_TO}{_IN_ORDER}"
+DELETE_MEASUREMENTS_UP_TO = tuple(
+    f"DELETE FROM {table}{_OF_FEATURE}{_UP_TO}" for table in ("measurement", "measurement_pack")
+)
+NEXT_MEASURED = tuple(
+    f"SELECT resource_id, feature_id FROM {table} WHERE environment = ? AND customer_id = ?"
     " AND (resource_id, feature_id) > (?, ?) ORDER BY resource_id, feature_id LIMIT 1"
+    for table in ("measurement", "measurement_pack")
 )
 PUT_LEDGER = "INSERT INTO ledger (environment, customer_id, seq, ord, body, digest) VALUES (?, ?, ?, ?, ?, ?)"
 LEDGER = "SELECT seq, ord, body, digest FROM ledger WHERE environment = ? AND customer_id = ? ORDER BY seq, ord"

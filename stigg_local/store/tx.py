@@ -6,8 +6,8 @@ all rows of a transaction carry its `seq` and its `now_ms`. Times are epoch mill
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
-from typing import TYPE_CHECKING, Any, NamedTuple
+from collections.abc import Iterable
+from typing import TYPE_CHECKING, NamedTuple
 
 from stigg_local.errors import StoreCorrupt
 from stigg_local.store import statements as sql
@@ -18,7 +18,6 @@ from stigg_local.store.digest import (
     GRANT,
     IDEMPOTENCY,
     LEDGER,
-    MEASUREMENT,
     OWNER,
     RECORD,
     SLOT_COUNT,
@@ -48,18 +47,6 @@ else:
 
 Counter = tuple[str, str, int, int, int]
 """(resource_id, feature_id, from_ms, to_ms, value); the resource is '' for none."""
-
-
-class Measurement(NamedTuple):
-    """One recorded measurement; `at_ms` is when it was stored, `created_ms` when it happened."""
-
-    measurement_id: str
-    behavior: str
-    value: int
-    created_ms: int
-    at_ms: int
-    seq: int
-    body: bytes
 
 
 class LedgerRow(NamedTuple):
@@ -287,66 +274,6 @@ class Tx(ErasingRows):
         self._touch(customer_id)
 
     # ------------------------------------------------------------------ logs
-
-    def append_measurement(
-        self,
-        customer_id: str,
-        resource_id: str,
-        feature_id: str,
-        measurement_id: str,
-        behavior: str,
-        value: int,
-        created_ms: int,
-        body: bytes = b"",
-    ) -> None:
-        """Add one measurement to the customer's log."""
-        row = (
-            resource_id,
-            feature_id,
-            self.seq,
-            self.next_ord(),
-            measurement_id,
-            behavior,
-            value,
-            created_ms,
-            self.now_ms,
-            body,
-        )
-        digest = row_digest(self.environment, customer_id, (MEASUREMENT, *row))
-        self._touch(customer_id).log += int.from_bytes(digest, "little")
-        self._cursor.execute(sql.PUT_MEASUREMENT, (self.environment, customer_id, *row, digest))
-
-    def append_to_log(self, customer_id: str, statement: str, bindings: Sequence[Any]) -> None:
-        """Insert rows whose digests `add_to_log` is told of; for `bulk` only."""
-        self._touch(customer_id)
-        self._cursor.execute(statement, bindings)
-
-    def add_to_log(self, customer_id: str, total: int) -> None:
-        """Add the digests of rows that were inserted to the sum over the customer's log; for `bulk` only."""
-        self._touch(customer_id).log += total
-
-    def measurements(
-        self, customer_id: str, resource_id: str, feature_id: str, from_ms: int, to_ms: int
-    ) -> list[Measurement]:
-        """The measurements created in [from_ms, to_ms), in the order in which they arrived."""
-        found = []
-        bindings = (self.environment, customer_id, resource_id, feature_id, from_ms, to_ms)
-        for *row, digest in self.run(sql.MEASUREMENTS, bindings):
-            whole = (MEASUREMENT, resource_id, feature_id, *row)
-            if digest != row_digest(self.environment, customer_id, whole):
-                raise customer_corrupt(customer_id, "a measurement")
-            seq, _, measurement_id, behavior, value, created_ms, at_ms, body = row
-            found.append(Measurement(measurement_id, behavior, value, created_ms, at_ms, seq, body))
-        return found
-
-    def has_measurements(self, customer_id: str) -> set[tuple[str, str]]:
-        """The (resource_id, feature_id) pairs that were ever measured."""
-        found: set[tuple[str, str]] = set()
-        last = ("", "")
-        while rows := self.run(sql.NEXT_MEASURED, (self.environment, customer_id, *last)):
-            last = rows[0]
-            found.add(last)
-        return found
 
     def append_ledger(self, customer_id: str, body: bytes) -> None:
         """Add one line to the customer's ledger."""

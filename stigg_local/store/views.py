@@ -1,4 +1,4 @@
-"""Readable SQL over the stored records: temporary views and the functions that they need.
+"""Readable SQL over the stored records: temporary views.
 
 Laws: nothing of it is stored in the file, whose schema is compared at every opening; bodies are decoded, never
 verified, so that a damaged file can be looked at too.
@@ -6,28 +6,19 @@ verified, so that a damaged file can be looked at too.
 
 from __future__ import annotations
 
-import json
 import re
 from collections.abc import Callable
-from decimal import Decimal
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import msgspec
 
 from stigg_local.core.catalog import CreditCurrency, Feature
 from stigg_local.core.credit import Grant
-from stigg_local.core.customer import (
-    TRIAL,
-    CustomerSnapshot,
-    PromotionalSource,
-    Subscription,
-    SubscriptionSource,
-    status_of,
-)
+from stigg_local.core.customer import TRIAL, CustomerSnapshot, PromotionalSource, SubscriptionSource
 from stigg_local.core.hold import Hold
 from stigg_local.core.ledger import LedgerEntry
-from stigg_local.core.period import FOREVER_MS, to_text
-from stigg_local.core.quantity import from_raw, raw_to_decimal
+from stigg_local.core.period import FOREVER_MS
+from stigg_local.store.view_functions import add_functions
 
 if TYPE_CHECKING:
     import apsw
@@ -112,6 +103,16 @@ _SOURCES = (
     "main.customer AS t,"
     f" json_each(decoded(t.snapshot), '$[{CustomerSnapshot.__struct_fields__.index('sources')}]') AS s"
 )
+
+
+def _measurement(measurement_id: str, value: str, behavior: str, created_ms: str, dimensions: str) -> str:
+    return (
+        f"{measurement_id} AS measurement_id, t.customer_id, t.feature_id, nullif(t.resource_id, '') AS resource_id,"
+        f" amount({value}, {_FEATURE_SCALE}, f.id) AS value, {behavior} AS update_behavior,"
+        f" iso({created_ms}) AS created_at, {created_ms} AS created_ms, iso(t.at_ms) AS recorded_at,"
+        f" t.at_ms AS recorded_ms, {dimensions} AS dimensions, {value} AS raw_value, t.seq"
+    )
+
 
 # Name -> (select, from and where). `t` is the stored table; the environment is added to each.
 _VIEWS: dict[str, tuple[str, str]] = {
@@ -214,10 +215,7 @@ _VIEWS: dict[str, tuple[str, str]] = {
         f"main.usage_counter AS t{_JOIN_FEATURE} WHERE 1",
     ),
     "measurements": (
-        "t.measurement_id, t.customer_id, t.feature_id, nullif(t.resource_id, '') AS resource_id,"
-        f" amount(t.value, {_FEATURE_SCALE}, f.id) AS value, t.behavior AS update_behavior,"
-        " iso(t.created_ms) AS created_at, t.created_ms, iso(t.at_ms) AS recorded_at, t.at_ms AS recorded_ms,"
-        " decoded(nullif(t.body, x'')) AS dimensions, t.value AS raw_value, t.seq",
+        _measurement("t.measurement_id", "t.value", "t.behavior", "t.created_ms", "decoded(nullif(t.body, x''))"),
         f"main.measurement AS t{_JOIN_FEATURE} WHERE 1",
     ),
     "credit_grants": (
@@ -333,6 +331,16 @@ _VIEWS: dict[str, tuple[str, str]] = {
     ),
 }
 
+# What more there is in a view, from a table that a file of an older version does not have.
+_MORE: dict[str, tuple[str, str]] = {
+    "measurements": (
+        _measurement("p.value ->> 0", "p.value ->> 2", "p.value ->> 1", "p.value ->> 3", "p.value -> 4"),
+        # Of a pack that cannot be read any more there is one line, and its columns are empty.
+        "main.measurement_pack AS t JOIN json_each(iif(json_valid(t.body), t.body, '[[]]')) AS p"
+        f"{_JOIN_FEATURE} WHERE 1",
+    ),
+}
+
 VIEWS = tuple(_VIEWS)
 _STORED = re.compile(r"\bmain\.(\w+)")
 
@@ -344,90 +352,16 @@ def add_views(connection: apsw.Connection, environment: str, now_ms: int) -> tup
         Their names: `VIEWS`, in a file of an older version without those of tables that it does not have yet.
     """
 
-    def function(name: str, arguments: int, call: Callable[..., Any]) -> None:
-        connection.create_scalar_function(name, call, arguments, deterministic=True, flags=apsw.SQLITE_INNOCUOUS)
-
-    part = _Parts()
-    function("iso", 1, _iso)
-    function("decoded", 1, _decoded)
-    function("part", 2, part.of)
-    function("part", 3, part.inside)
-    function("amount", 3, _amount)
-    function("now_ms", 0, lambda: now_ms)
-    function("subscription_status", 1, lambda body: _status(body, now_ms))
+    add_functions(connection, now_ms)
     place = apsw.format_sql_value(environment)
     stored = {row[0] for row in connection.execute("SELECT name FROM main.sqlite_schema WHERE type = 'table'")}
-    known = {name: view for name, view in _VIEWS.items() if stored.issuperset(_STORED.findall(view[1]))}
-    for name, (columns, rest) in known.items():
-        connection.execute(
-            f"CREATE TEMP VIEW {name} AS SELECT {columns} FROM {rest} AND t.environment = {place}", can_cache=False
-        )
+    known = []
+    for name, view in _VIEWS.items():
+        parts = [part for part in (view, _MORE.get(name)) if part and stored.issuperset(_STORED.findall(part[1]))]
+        if view in parts:
+            text = " UNION ALL ".join(
+                f"SELECT {columns} FROM {rest} AND t.environment = {place}" for columns, rest in parts
+            )
+            connection.execute(f"CREATE TEMP VIEW {name} AS {text}", can_cache=False)
+            known.append(name)
     return tuple(known)
-
-
-class _Parts:
-    """Places in arrays that are stored as msgpack; the columns of one row ask for the same body one after another."""
-
-    def __init__(self) -> None:
-        self._body: object = None
-        self._items: Any = None
-
-    def of(self, body: object, place: int) -> Any:
-        """One item; None where there is none."""
-        return _plain(self._item(body, place))
-
-    def inside(self, body: object, outer: int, place: int) -> Any:
-        """One item of an item."""
-        items = self._item(body, outer)
-        return _plain(items[place]) if isinstance(items, list) and place < len(items) else None
-
-    def _item(self, body: object, place: int) -> Any:
-        if body is not self._body:
-            try:
-                self._items = msgspec.msgpack.decode(body) if isinstance(body, bytes) else None
-            except msgspec.MsgspecError:
-                # A damaged body: its columns are empty, and the stored table has the bytes.
-                self._items = None
-            self._body = body
-        items = self._items
-        return items[place] if isinstance(items, list) and place < len(items) else None
-
-
-def _plain(value: Any) -> Any:
-    return json.dumps(value) if isinstance(value, list | dict) else value
-
-
-def _iso(ms: object) -> str | None:
-    if not isinstance(ms, int) or not 0 <= ms < FOREVER_MS:
-        return None
-    try:
-        return to_text(ms)
-    except (ValueError, OverflowError):
-        return None
-
-
-def _decoded(body: object) -> str | None:
-    if not isinstance(body, bytes):
-        return None if body is None else str(body)
-    try:
-        return msgspec.json.encode(msgspec.msgpack.decode(body)).decode()
-    except (msgspec.MsgspecError, UnicodeDecodeError, TypeError, ValueError):
-        return None
-
-
-def _amount(raw: object, scale: object, known: object) -> int | float | str | None:
-    """A stored number in the units of its feature or currency; nobody knows them of one that the catalog lost.
-
-    Where no float is exactly that number, its text is.
-    """
-    if known is None or not isinstance(raw, int) or not isinstance(scale, int):
-        return None
-    exact, seen = raw_to_decimal(raw, scale), from_raw(raw, scale)
-    return seen if isinstance(seen, int) or Decimal(repr(seen)) == exact else str(exact)
-
-
-def _status(body: object, now_ms: int) -> str | None:
-    try:
-        return status_of(msgspec.json.decode(str(body), type=Subscription), now_ms)
-    except msgspec.MsgspecError:
-        return None

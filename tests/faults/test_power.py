@@ -41,7 +41,7 @@ def runs(asked: list[dict[str, Any]]) -> Counter[str]:
         assert [] == told["failures"], f"replay with `python -m tests.faults.power '{json.dumps(one)}'`\n" + "\n".join(
             told["failures"]
         )
-        total.update({key: told[key] for key in ("images", "missing", "deeply", "detected", "reports")})
+        total.update({key: told[key] for key in ("images", "missing", "deeply", "detected", "reports", "packs")})
         total.update(told["by_mode"])
         total.update({f"{key}s": value for key, value in told["counts"].items()})
     return total
@@ -67,9 +67,16 @@ def test_nothing_acknowledged_at_disk_is_lost_by_a_power_cut() -> None:
     assert min(total["drop"], total["subset"], total["torn"], total["syncs"], total["deeply"]) > 0
 
 
+def test_nothing_of_a_pack_that_was_flushed_is_lost_by_a_power_cut() -> None:
+    total = runs([run_of(seed, "queued", 8, 50, deep=25) for seed in (5, 6)])
+    assert 0 == total["missing"]
+    assert min(total["drop"], total["subset"], total["torn"], total["syncs"], total["deeply"]) > 0
+    assert total["packs"] > 0
+
+
 def test_what_a_power_cut_leaves_at_os_is_a_beginning_and_the_loss_is_seen() -> None:
     """The same harness sees acknowledged reports missing here, so it would see them above."""
-    total = runs([run_of(3, "os", 50, 30)])
+    total = runs([run_of(8, "os", 50, 60)])
     assert total["missing"] > 0
 
 
@@ -91,6 +98,7 @@ def test_a_disk_that_lies_is_found_out_whatever_it_loses() -> None:
 @pytest.mark.timeout(1800)
 def test_twenty_thousand_images() -> None:
     disk = [run_of(100 + seed, "disk", pages, 500) for seed in range(10) for pages in (8, 50, 400)]
+    disk += [run_of(300 + seed, "queued", pages, 500) for seed in range(3) for pages in (8, 50, 400)]
     os_ = [run_of(200 + seed, "os", pages, 500) for seed in range(4) for pages in (8, 50, 400)]
     lost = runs(disk)
     prefix = runs(os_)

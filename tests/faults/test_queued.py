@@ -24,8 +24,9 @@ from stigg_local import (
 )
 from stigg_local.core.period import to_ms
 from stigg_local.core.quantity import to_raw
-from stigg_local.core.queued import QueuedReport
+from stigg_local.core.queued import QueuedReport, Subject
 from stigg_local.edge.overlay import folded
+from stigg_local.store import Tx
 from stigg_local.store.commit import Member
 from stigg_local.store.queued import Group, ReportQueue
 from stigg_local.testing import ManualClock
@@ -194,10 +195,29 @@ def test_a_group_is_counted_on_top_of_rows_that_do_not_hold_it(client: Stigg, se
     now = client._embedded.store.now_ms()
     group = Group(CUSTOMER)
     raw = to_raw(4, catalog.features[CALLS].scale, name="value")
-    group.items.append(QueuedReport("report-1", CALLS, "", "DELTA", raw, now))
+    group.items.append(QueuedReport("report-1", "DELTA", raw, now))
+    group.subjects.append(Subject(CALLS, "", True))
     group.seq = seq
     shown = folded(catalog, view, ((group, 1),), seq=5, now_ms=now)
     assert to_raw(expected, catalog.features[CALLS].scale, name="value") == max(shown.counters.values(), default=0)
+
+
+def test_a_report_that_came_too_late_is_refused_alone(data_dir: Path) -> None:
+    clock = ManualClock(NOON)
+    with Stigg(catalog=CATALOG, data_dir=data_dir, clock=clock, durability="queued") as client:
+        provision(client)
+        clock.advance(seconds=86_400)
+        with pytest.MonkeyPatch.context() as patch:
+            with held_up(client):
+                client.report_usage(CUSTOMER, CALLS, 1)
+                late = client.report_usage(CUSTOMER, CALLS, 2, created_at=NOON)
+                client.report_usage(CUSTOMER, SEATS, 3)
+                client.report_usage(CUSTOMER, CALLS, 4)
+                # As if what is that old had been folded meanwhile.
+                patch.setattr(Tx, "usage_from_ms", lambda tx: to_ms(NOON, name="noon") + 1)
+            client.flush(10)
+        assert late.measurement_id in str(client.status().last_error)
+        assert (5, 3) == (usage(client), usage(client, feature=SEATS))
 
 
 def test_every_answer_is_the_one_that_durable_reports_give(tmp_path: Path) -> None:

@@ -163,6 +163,9 @@ def live(client: Stigg) -> None:
     client.report_usage("customer-4", "feature-calls", 9)
     client.reserve("customer-1", "feature-calls", 2, ttl_seconds=86_400, idempotency_key="hold-1")
     client.reserve("customer-1", None, 3, currency_id="currency-ai", ttl_seconds=86_400, idempotency_key="hold-2")
+    for number in range(3):
+        client.report_usage("customer-3", "feature-calls", 0.5, dimensions={"share": number / 8}, durability="queued")
+    client.flush()
     embedded = client._embedded
     assert embedded is not None
     events = [

@@ -305,3 +305,28 @@ def test_what_cannot_be_imported_says_what_can(filled: Path, run: Run, tmp_path:
     (tmp_path / "x.txt").write_text("")
     assert "--format csv" in run("import", "usage", tmp_path / "x.txt", "--data-dir", filled).err
     assert 2 == run("import", "usage", tmp_path / "x.txt", "--format", "csv", "--data-dir", tmp_path / "none").code
+
+
+def test_packed_reports_go_into_another_directory_once(run: Run, tmp_path: Path, clock: ManualClock) -> None:
+    old, new, lines = tmp_path / "old", tmp_path / "new", tmp_path / "reports.ndjson"
+    for directory in (old, new):
+        with Stigg(catalog=CATALOG, data_dir=directory, clock=clock) as client:
+            client.provision_customer("customer-1", subscription_params={"plan_id": "plan-app"})
+            for number in range(5 if directory == old else 0):
+                clock.advance(seconds=1)
+                client.report_usage(
+                    "customer-1", CALLS, number + 0.5, dimensions={"share": number / 4}, durability="queued"
+                )
+            client.flush()
+    assert 0 == run("export", "measurements", "-o", lines, "--data-dir", old).code
+    assert [(5, 0, 5, 0)] == [run("import", "usage", lines, "--data-dir", old, "--json").counts]
+    for _ in range(2):
+        read, done, skipped, failed = run("import", "usage", lines, "--data-dir", new, "--json").counts
+        # A line that was done before has its key, and changes nothing.
+        assert (5, 0) == (read, failed)
+        assert 5 == done + skipped
+    question = "SELECT value, created_at, dimensions FROM measurements ORDER BY 2"
+    told = [run("query", question, "--csv", "--data-dir", directory).out for directory in (old, new)]
+    assert told[0] == told[1]
+    assert 6 == len(told[0].splitlines())
+    assert '{""share"":0.0}' in told[0]

@@ -42,8 +42,18 @@ TABLES = (
     "idempotency",
     "subscription_owner",
 )
-# Of what the life of a subscription, raw events and reservations leave.
-LIFE_TABLES = ("hold", "usage_event", "meter_value", "usage_threshold", "due", "audit", "audit_root", "checkout")
+# Of what the life of a subscription, raw events, reservations and queued reports leave.
+LIFE_TABLES = (
+    "hold",
+    "measurement_pack",
+    "usage_event",
+    "meter_value",
+    "usage_threshold",
+    "due",
+    "audit",
+    "audit_root",
+    "checkout",
+)
 
 
 @pytest.fixture(scope="module")
@@ -281,7 +291,7 @@ def test_a_flipped_bit_is_found_in_every_table_of_a_life(lived: Path, clock: Man
     assert report.findings[0].where.startswith(f"{table}: ")
 
 
-@pytest.mark.parametrize("table", ["hold", "usage_event", "meter_member", "audit", "audit_root"])
+@pytest.mark.parametrize("table", ["hold", "measurement_pack", "usage_event", "meter_member", "audit", "audit_root"])
 def test_a_row_of_a_life_that_is_gone_is_found(lived: Path, clock: ManualClock, table: str) -> None:
     run_sql(lived, f"DELETE FROM {table}")
     assert {"SumDiffers"} == set(codes(doctor(lived, clock)))
@@ -299,9 +309,10 @@ def test_a_life_is_healthy(lived: Path, clock: ManualClock) -> None:
     assert all(report.facts["database"]["rows"][table] for table in LIFE_TABLES)
 
 
-def test_a_file_of_the_first_version_is_healthy_before_and_after_it_is_opened(tmp_path: Path) -> None:
+@pytest.mark.parametrize("version", [1, 2])
+def test_a_file_of_an_earlier_version_is_healthy_before_and_after_it_is_opened(tmp_path: Path, version: int) -> None:
     old = tmp_path / "old"
-    shutil.copytree(ROOT / "fixtures" / "store" / "v1", old)
+    shutil.copytree(ROOT / "fixtures" / "store" / f"v{version}", old)
     packed = old / "authority.db.gz"
     (old / "authority.db").write_bytes(gzip.decompress(packed.read_bytes()))
     packed.unlink()
@@ -310,11 +321,17 @@ def test_a_file_of_the_first_version_is_healthy_before_and_after_it_is_opened(tm
     old.chmod(0o700)
     clock = ManualClock(NOON)
     report = doctor(old, clock)
-    assert ((), 1) == (report.findings, report.facts["database"]["schemaVersion"])
+    assert ((), version) == (report.findings, report.facts["database"]["schemaVersion"])
     with Stigg(data_dir=old, clock=clock) as client:
         assert 3 == client.get_metered_entitlement("customer-3", "feature-calls").current_usage
     report = doctor(old, clock)
-    assert ((), 2) == (report.findings, report.facts["database"]["schemaVersion"])
+    assert ((), 3) == (report.findings, report.facts["database"]["schemaVersion"])
+
+
+@pytest.mark.parametrize("body", ["CAST(X'ff' AS TEXT)", "replace(body, '[', '{')", "replace(body, 'A', 'S')"])
+def test_a_pack_that_cannot_be_read_any_more_is_found(lived: Path, clock: ManualClock, body: str) -> None:
+    run_sql(lived, f"UPDATE measurement_pack SET body = {body}")
+    assert ["RowDamaged"] == codes(doctor(lived, clock))
 
 
 def test_a_text_that_is_no_text_any_more_is_found(healthy: Path, clock: ManualClock) -> None:
@@ -373,6 +390,15 @@ def reseal(directory: Path, customer_id: str) -> None:
         (sealed[2], row_digest("production", customer_id, (CUSTOMER, *sealed)), slot_of(customer_id), customer_id),
     )
     connection.close()
+
+
+def test_a_counter_that_its_packs_do_not_give_is_found(lived: Path, clock: ManualClock) -> None:
+    """1.5 were reported at once, and three times 0.5 in one pack."""
+    run_sql(lived, "UPDATE usage_counter SET value = value + 1 WHERE customer_id = 'customer-3'")
+    reseal(lived, "customer-3")
+    report = doctor(lived, clock)
+    assert ["CounterDiffers"] == codes(report)
+    assert "the counter says 3000001, its log gives 3000000" in report.findings[0].what
 
 
 def test_a_counter_that_its_log_does_not_give_is_found(healthy: Path, clock: ManualClock) -> None:

@@ -135,7 +135,7 @@ def test_a_flipped_bit_is_found_wherever_it_counts_many_times(healthy: Path, clo
         "name = 'v0'",
         "applied_at = replace(applied_at, '-', '=')",
         "applied_at = CAST(applied_at AS BLOB)",
-        "id = 3",
+        "id = 4",
     ],
 )
 def test_what_records_the_migrations_is_looked_at(healthy: Path, clock: ManualClock, change: str) -> None:

@@ -31,6 +31,14 @@ HOUR = 3600 * 1000
 START = "2025-01-31T10:00:00Z"
 RETENTION_DAYS = 2
 
+# Feature, value, behavior, and how many hours ago; None for now.
+reports = st.tuples(
+    st.sampled_from(["calls", "seats"]),
+    st.sampled_from(["3", "1.25", "-2", "0.01", "5"]),
+    st.sampled_from(["DELTA", "SET"]),
+    ages,
+)
+
 
 class UsageMachine(RuleBasedStateMachine):
     """One customer."""
@@ -77,18 +85,23 @@ class UsageMachine(RuleBasedStateMachine):
         ]
         assert (new.count(True), new.count(False)) == (result.accepted, result.duplicates)
 
-    @rule(
-        feature=st.sampled_from(["calls", "seats"]),
-        value=st.sampled_from(["3", "1.25", "-2", "0.01", "5"]),
-        behavior=st.sampled_from(["DELTA", "SET"]),
-        age=ages,
-    )
-    def report(self, feature: str, value: str, behavior: str, age: int | None) -> None:
+    @rule(report=reports)
+    def report(self, report: tuple[str, str, str, int | None]) -> None:
+        self.tell("os", *report)
+
+    @rule(several=st.lists(reports, min_size=2, max_size=12))
+    def queue(self, several: list[tuple[str, str, str, int | None]]) -> None:
+        """Stored together, as far as they are of one feature: in packs."""
+        for report in several:
+            self.tell("queued", *report)
+        self.client.flush()
+
+    def tell(self, durability: str, feature: str, value: str, behavior: str, age: int | None) -> None:
         at = self.now if age is None else self.now - age * HOUR
         arguments: dict[str, Any] = {} if age is None else {"created_at": to_text(at)}
         try:
             self.client.report_usage(
-                "c", feature, Decimal(value), update_behavior=behavior, durability="os", **arguments
+                "c", feature, Decimal(value), update_behavior=behavior, durability=durability, **arguments
             )
         except InvalidInput:
             assert at < self.folded
