@@ -4,7 +4,6 @@ A report like the one before it (one more of the same feature, now) meets a lane
 the customer changes or time does. Everything else goes the long way, through the rules.
 """
 
-import os
 from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING, Any
 
@@ -98,6 +97,7 @@ class Desk:
         """
         queue = self._queue
         try:
+            # A forked child has none of them.
             lane: Lane = queue.lanes[customer_id, feature_id, resource_id]
             if (
                 type(value) is int
@@ -116,7 +116,6 @@ class Desk:
                         and lane.from_ms <= now_ms < lane.until_ms
                         and usage <= RAW_MAX
                         and queue.depth < queue.size
-                        and queue.pid == os.getpid()
                     ):
                         report_id = f"{queue.prefix}{queue.number:012x}"
                         report = QueuedReport(report_id, "DELTA", raw, now_ms)
