@@ -74,7 +74,10 @@ def archived(client: Stigg) -> int:
 
 
 def queued(client: Stigg, number: int) -> None:
-    client.report_usage("customer-1", "feature-calls", 1, durability="queued", idempotency_key=f"queued-{number}")
+    """Three reports that are stored together, in a pack, of which one counts."""
+    for place, value in enumerate((0, 1, 0)):
+        key = f"queued-{number}-{place}"
+        client.report_usage("customer-1", "feature-calls", value, durability="queued", idempotency_key=key)
     assert client._embedded is not None
     client._embedded.store.settle_queued("customer-1")
 
