@@ -144,6 +144,16 @@ def test_listeners_hear_of_what_was_consumed_and_held(client: Stigg) -> None:
     assert [7, CUSTOMER, CUSTOMER] == heard
 
 
+def test_listeners_hear_the_usage_of_the_window_when_a_hold_is_settled(client: Stigg) -> None:
+    """As from every other call that records usage: what the window holds now, not what this settlement added."""
+    client.report_usage(CUSTOMER, CALLS, 20)
+    hold = client.reserve(CUSTOMER, CALLS, 5)
+    heard: list[object] = []
+    client.add_listener("usageUpdated", lambda event: heard.append(event.usage))
+    hold.settle(3)
+    assert [23] == heard
+
+
 def test_too_many_holds_are_refused_until_some_end(
     client: Stigg, clock: ManualClock, monkeypatch: pytest.MonkeyPatch
 ) -> None:
