@@ -22,7 +22,7 @@ from stigg_local import (
     StoreError,
     UsageQueueFull,
 )
-from stigg_local.core.period import to_ms
+from stigg_local.core.period import to_datetime, to_ms
 from stigg_local.core.quantity import to_raw
 from stigg_local.core.queued import QueuedReport
 from stigg_local.edge.overlay import folded
@@ -183,6 +183,56 @@ def test_a_report_at_the_very_end_of_a_window_is_of_the_next(data_dir: Path) -> 
         assert 2 == client.report_usage(CUSTOMER, CALLS, 2).current_usage == usage(client)
         client.flush(10)
         assert 2 == usage(client)
+
+
+def test_reports_of_one_group_count_for_their_own_resource(client: Stigg) -> None:
+    """They are stored together, for they are one customer's."""
+    for resource in ("site-1", "site-2"):
+        client.provision_subscription(CUSTOMER, "plan-site", resource_id=resource)
+    with held_up(client):
+        for resource, value in (("site-1", 1), ("site-2", 2), ("site-1", 4), (None, 8)):
+            client.report_usage(CUSTOMER, CALLS, value, resource_id=resource)
+    client.flush(10)
+    assert [5, 2, 8] == [
+        client.get_metered_entitlement(CUSTOMER, CALLS, resource).current_usage
+        for resource in ("site-1", "site-2", None)
+    ]
+
+
+def test_reports_of_one_group_count_in_every_window_of_their_own_time(data_dir: Path) -> None:
+    """That of the source that wins, and those of the others, which end elsewhere."""
+    clock = ManualClock(NOON)
+    with Stigg(catalog=CATALOG, data_dir=data_dir, clock=clock, durability="queued") as client:
+        provision(client)
+        client.grant_promotional_entitlements(
+            CUSTOMER, [{"feature_id": CALLS, "usage_limit": 7, "reset_period": "DAY"}]
+        )
+        clock.advance(seconds=86_400 + 60)
+        with held_up(client):
+            client.report_usage(CUSTOMER, CALLS, 3, created_at="2025-02-01T11:59:59Z")
+            client.report_usage(CUSTOMER, CALLS, 2, created_at="2025-02-01T12:00:00Z")
+        client.flush(10)
+        assert (100, 5) == (client.get_metered_entitlement(CUSTOMER, CALLS).usage_limit, usage(client))
+        (ended,) = client.get_active_subscriptions_list(CUSTOMER)
+        client.cancel_subscription(ended.subscription_id)
+        assert (7, 2) == (client.get_metered_entitlement(CUSTOMER, CALLS).usage_limit, usage(client))
+
+
+def test_a_report_of_a_time_that_is_folded_is_refused_at_once(data_dir: Path) -> None:
+    """As without a queue; whether it was counted before cannot be told any more."""
+    clock = ManualClock(NOON)
+    with Stigg(catalog=CATALOG, data_dir=data_dir, clock=clock, durability="queued") as client:
+        provision(client)
+        clock.advance(seconds=60)
+        assert client._embedded is not None
+        store = client._embedded.store
+        from_ms = store.now_ms() - 1000
+        store.write(lambda tx: tx.put_usage_from(from_ms), operation="fold", key="k")
+        with pytest.raises(InvalidInput, match="from when on usage is kept"):
+            client.report_usage(CUSTOMER, CALLS, 1, created_at=to_datetime(from_ms - 1))
+        client.report_usage(CUSTOMER, CALLS, 2, created_at=to_datetime(from_ms))
+        client.flush(10)
+        assert (2, None) == (usage(client), client.status().last_error)
 
 
 @pytest.mark.parametrize(("seq", "expected"), [(0, 4), (4, 0), (5, 0), (6, 4)])
