@@ -278,6 +278,8 @@ def test_answers_that_differ_are_counted_unless_time_alone_changed_them() -> Non
     assert 0 == differing([one, one], [Answer(1), Answer(1)], between_ms=(0, 10))
     assert 1 == differing([one, one], [Answer(1), Answer(2)], between_ms=(0, 10))
     assert 0 == differing([Answer(9, Instant())], [one], between_ms=(99_990, 100_010))
+    # Around its end by no more than a clock is corrected by.
+    assert 0 == differing([Answer(9, Instant())], [one], between_ms=(101_000, 101_010))
     # Held beyond its end is as wrong as changed before it.
     assert 1 == differing([Answer(9, Instant())], [one], between_ms=(200_000, 200_010))
     assert 1 == differing([Answer(9, Instant())], [one], between_ms=(50_000, 50_010))

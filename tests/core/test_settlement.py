@@ -17,7 +17,7 @@ from stigg_local.core.settlement import apply_outcome, awaits, charges_due, park
 from stigg_local.core.sources import Catalog
 from stigg_local.errors import StiggError
 from tests.builders import customer, derived, ms, plan
-from tests.core.lives import PAID, SEATS, T0, buy, change, end, plans_at, shop
+from tests.core.lives import PAID, SEATS, T0, buy, change, end, flat, plans_at, shop
 
 JULY = ms("2025-07-01T00:00:00Z")
 AUGUST = ms("2025-08-01T00:00:00Z")
@@ -227,6 +227,17 @@ def test_a_future_start_in_the_cycle_of_what_it_replaces_costs_the_difference() 
     later = buy(first.customer, compiled, "pro", T0 + 5, start_ms=at, charges=True, **PAID)
     _, invoices = charges_due(later.customer, compiled, now_ms=at)
     assert [("START", Decimal("5.00"))] == [(item.reason, item.amount) for item in invoices]
+
+
+def test_a_future_start_that_is_a_downgrade_collects_nothing() -> None:
+    """Also where the first month costs more than the rest of the year is worth."""
+    compiled = shop(plan("small", pricing_type="PAID", prices=(flat("8"),)))
+    year = {"billing_period": "ANNUALLY"}
+    first = answered(buy(customer(), compiled, "basic", charges=True, **year), compiled, "PAID", T0)
+    at = ms("2026-05-30T00:00:00Z")
+    later = buy(first.customer, compiled, "small", T0 + 5, start_ms=at, charges=True, **PAID)
+    record, invoices = charges_due(later.customer, compiled, now_ms=at)
+    assert (["small"], ()) == (entitled(record, compiled, at), invoices)
 
 
 def test_a_checkout_makes_nothing_until_it_is_paid() -> None:

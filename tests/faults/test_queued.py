@@ -158,6 +158,23 @@ def test_queued_images_cost_credits_at_once_what_they_cost_when_stored(client: S
     assert before.current_balance == after.current_balance
 
 
+def test_queued_images_do_not_take_what_a_debt_has_taken(data_dir: Path) -> None:
+    """A grant that began since the last write paid the debt first."""
+    clock = ManualClock(NOON)
+    with Stigg(catalog=CATALOG, data_dir=data_dir, clock=clock, durability="queued") as client:
+        provision(client)
+        client.consume_credits(CUSTOMER, "currency-ai", 15)
+        client.grant_credits(CUSTOMER, "currency-ai", 100, effective_at="2025-02-01T00:00:00Z")
+        clock.advance(seconds=86_400)
+        with held_up(client):
+            client.report_usage(CUSTOMER, IMAGES, 1)
+            queued = client.get_credit_entitlement(CUSTOMER, "currency-ai").to_dict()
+        client.flush(10)
+        stored = client.get_credit_entitlement(CUSTOMER, "currency-ai").to_dict()
+    assert 75 == queued["remaining"]
+    assert queued | {"asOf": None} == stored | {"asOf": None}
+
+
 def test_queued_images_leave_alone_what_is_held(client: Stigg) -> None:
     """45 credits, 20 of them held: of 50 that are used 25 are there, and the others are a debt."""
     client.grant_credits(CUSTOMER, "currency-ai", 45)
@@ -359,6 +376,37 @@ def test_a_command_comes_after_what_was_queued_before_it(client: Stigg) -> None:
 
 
 # ---------------------------------------------------------------------- bounded, and never silent
+
+
+def test_a_bulk_comes_after_what_was_queued_before_it(client: Stigg) -> None:
+    for value in range(1, 4):
+        client.report_usage(CUSTOMER, CALLS, 5)
+        reports = [{"customer_id": name, "feature_id": CALLS, "value": value, "update_behavior": "SET"}
+                   for name in (CUSTOMER, "customer-2")]  # fmt: skip
+        assert [value, value] == [result.current_usage for result in client.report_usage_bulk(reports)]
+    client.flush(10)
+    assert (3, 3) == (usage(client), usage(client, "customer-2"))
+
+
+def test_a_key_that_was_used_meanwhile_for_something_else_is_named(
+    client: Stigg, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """By another process between the call and the transaction: its report counts, and this one does not."""
+    client.report_usage(CUSTOMER, CALLS, 1)
+    client.flush(10)
+    store = queue_of(client)._store
+
+    def other_first(groups: Sequence[Group]) -> list[Exception | None]:
+        monkeypatch.setattr(queue_of(client), "_store", store)
+        client.report_usage(CUSTOMER, CALLS, 4, idempotency_key="k", durability="disk")
+        return store(groups)
+
+    with held_up(client):
+        client.report_usage(CUSTOMER, CALLS, 2, idempotency_key="k")
+        monkeypatch.setattr(queue_of(client), "_store", other_first)
+    client.flush(10)
+    assert "IdempotencyConflict" in str(client.status().last_error)
+    assert (5, 1) == (usage(client), queue_of(client).refusals)
 
 
 def test_a_full_queue_refuses_with_a_typed_error_and_loses_nothing(data_dir: Path) -> None:

@@ -261,6 +261,8 @@ def test_a_query_takes_parameters_by_name(run: Run) -> None:
         "query", "SELECT :c AS c, :n + 1 AS n, typeof(:t) AS t", "-p", "c", "it's", "-p", "n", "2", "-p", "t", '"2"'
     )
     assert (0, ["c     n  t", "it's  3  text"]) == (ran.code, ran.out.splitlines())
+    big = run("query", "SELECT typeof(:a) AS a, typeof(:b) AS b", "-p", "a", str(2**63 - 1), "-p", "b", str(2**63))
+    assert (0, ["a        b", "integer  real"]) == (big.code, big.out.splitlines())
     ran = run("query", "SELECT 1", "-p", "b", "1")
     assert (2, "error: BadUserInput: the statement has no parameter `:b` (leave it out)\n") == (ran.code, ran.err)
     for given in ((), ("-p", "b", "1")):

@@ -19,7 +19,7 @@ import pytest
 from stigg_local import InvalidInput, NotAllowed, Stigg, StoreBusy, StoreCorrupt
 from stigg_local.doctor import examine
 from stigg_local.errors import SchemaTooNew, StoreError
-from stigg_local.store.backup import backup
+from stigg_local.store.backup import backup, draft_of
 from stigg_local.store.manifest import Manifest, read_manifest, seal
 from stigg_local.store.restore import restore
 from tests.shell.clients import CATALOG, ask, fill, start
@@ -329,6 +329,17 @@ def test_a_killed_backup_leaves_nothing_that_restore_accepts(filled: Path, tmp_p
         restore(str(aside / left), str(tmp_path / "new"))
     backup(str(filled), str(aside / "y.backup"))
     # The next backup takes away what nobody works at any more.
+    assert {"y.backup"} == names(aside)
+
+
+def test_a_backup_leaves_the_draft_of_another_one_alone(filled: Path, tmp_path: Path) -> None:
+    """Somebody works at it: it is held locked."""
+    aside = tmp_path / "aside"
+    aside.mkdir()
+    with draft_of(str(aside / "x.backup")) as draft:
+        Path(draft).write_bytes(b"half")
+        backup(str(filled), str(aside / "y.backup"))
+        assert {"y.backup", Path(draft).name} == names(aside)
     assert {"y.backup"} == names(aside)
 
 

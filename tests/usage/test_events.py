@@ -286,6 +286,32 @@ def test_listeners_hear_of_usage_by_events(client: Stigg) -> None:
     assert heard[-1] == ("calls", 2)
 
 
+def test_a_batch_tells_listeners_once_of_each_feature_and_resource(tmp_path: Path, clock: ManualClock) -> None:
+    source = catalog("ALWAYS_RESET")
+    source["products"].append({"id": "product-many", "multipleSubscriptions": True})
+    source["plans"].append(
+        {
+            "id": "site",
+            "productId": "product-many",
+            "pricingType": "FREE",
+            "entitlements": source["plans"][1]["entitlements"],
+        }
+    )
+    heard: list[tuple[str, Any]] = []
+    with opened(tmp_path, clock, source) as client:
+        client.provision_customer("c", subscription_params=None)
+        client.provision_subscription("c", "forever")
+        client.provision_subscription("c", "site", resource_id="site-1")
+        client.report_event(login(1))
+        client.add_listener("usageUpdated", lambda told: heard.append((told.entitlement.feature.id, told.usage)))
+        client.report_event([login(3, resource_id="site-1"), login(4, resource_id="site-1")])
+        assert [2] == [usage for feature, usage in heard if feature == "count"]
+        heard.clear()
+        reports = [{"customer_id": "c", "feature_id": "calls", "value": value} for value in (1, 2)]
+        client.report_usage_bulk([*reports, reports[0] | {"resource_id": "site-1"}])
+    assert [("calls", 3), ("calls", 1)] == heard
+
+
 def test_offline_events_succeed_and_do_nothing() -> None:
     with Stigg(offline=True) as client:
         assert client.report_event(login(1)).to_dict() == {"accepted": 0, "duplicates": 0, "durability": "none"}
