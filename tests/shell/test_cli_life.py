@@ -474,6 +474,14 @@ def test_following_begins_with_the_newest_and_ends(run: Run, line: str) -> None:
     assert Ran(0, "", "") == run(f"{line} --seconds 0")
 
 
+def test_following_ends_after_so_many(run: Run) -> None:
+    """Also where there are more of them at once."""
+    newest = [event["id"] for event in run("events list --limit 5 --json").json["items"]]
+    assert 5 == len(newest)
+    followed = run("events follow --last 5 --count 2 --json").out.splitlines()
+    assert newest[:2] == [json.loads(line)["id"] for line in followed]
+
+
 def test_following_shows_what_others_do(run: Run, shop: Shop) -> None:
     def change() -> None:
         with client_of(shop) as client:

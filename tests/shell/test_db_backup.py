@@ -1,5 +1,6 @@
 """Backup and restore: one committed state under load, whole or not at all, and a new epoch after it."""
 
+import errno
 import json
 import os
 import random
@@ -11,6 +12,7 @@ import threading
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
+from itertools import pairwise
 from pathlib import Path
 
 import apsw
@@ -463,6 +465,52 @@ def test_a_replaced_directory_is_set_aside_whole_and_its_numbers_are_not_used_ag
     assert {"stigg", "made.backup", *(Path(str(way)).name for way in (first.set_aside, second.set_aside))} == names(
         tmp_path
     )
+
+
+def test_the_numbers_of_a_replaced_database_are_not_used_again(filled: Path, made: Path) -> None:
+    """Whoever follows it by number is never told of something older as if it were new."""
+
+    def version() -> tuple[int, int]:
+        with Stigg(data_dir=filled) as client:
+            epoch, _, seq = str(client.status().version).partition(":")
+        return int(epoch), int(seq)
+
+    with Stigg(data_dir=filled) as client:
+        for _ in range(5):
+            client.report_usage("customer-1", CALLS, 1)
+    versions = [version()]
+    for _ in range(2):
+        restore(str(made), str(filled), replace=True)
+        versions.append(version())
+    for before, after in pairwise(versions):
+        assert after[0] > before[0]
+        assert after[1] > before[1]
+
+
+def test_a_directory_stays_where_the_new_one_cannot_take_its_place(
+    filled: Path, made: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """What was set aside is put back, and nothing is left beside it."""
+    before, rename = names(filled), os.rename
+
+    def fail(source: str, target: str) -> None:
+        if ".restore-" in os.path.basename(source):
+            raise OSError(errno.EIO, "the disk failed")
+        rename(source, target)
+
+    with monkeypatch.context() as patched:
+        patched.setattr("stigg_local.store.restore.os.rename", fail)
+        with pytest.raises(StoreError):
+            restore(str(made), str(filled), replace=True)
+    assert before == names(filled)
+    assert {"stigg", "made.backup"} == names(tmp_path)
+
+
+def test_a_backup_is_no_hidden_file(tmp_path: Path) -> None:
+    with Stigg(catalog=CATALOG | {"environment": ".hidden"}, data_dir=tmp_path / "stigg"):
+        pass
+    made = Path(backup(str(tmp_path / "stigg"), f"{tmp_path / 'backups'}/").path)
+    assert made.name.startswith("hidden-")
 
 
 def test_a_directory_that_a_process_has_open_is_not_replaced(filled: Path, made: Path) -> None:
