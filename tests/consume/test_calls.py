@@ -211,6 +211,15 @@ def test_held_reservations_are_listed_soonest_over_first(client: Stigg) -> None:
         client.get_reservations("nobody")
 
 
+def test_what_has_ended_is_not_listed_as_held(client: Stigg, clock: ManualClock) -> None:
+    """From its very end on, whether or not anything has tidied up."""
+    client.reserve(CUSTOMER, CALLS, 5, ttl_seconds=30)
+    clock.advance(seconds=29.999)
+    assert 1 == len(client.get_reservations(CUSTOMER))
+    clock.advance(seconds=0.001)
+    assert () == client.get_reservations(CUSTOMER)
+
+
 def test_lists_come_in_pages(client: Stigg) -> None:
     for amount in range(1, 6):
         client.grant_credits(CUSTOMER, CURRENCY, amount)

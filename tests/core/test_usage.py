@@ -67,3 +67,14 @@ def test_a_window_that_ends_with_its_subscription_was_reset_by_the_change() -> N
     first = day, next_day, None
     assert [first, (next_day, end, UsageMarkerType.PERIODIC_RESET)] == found["goes on"]
     assert [first, (next_day, end, UsageMarkerType.SUBSCRIPTION_CHANGE_RESET)] == found["is another"]
+
+
+def test_a_window_that_is_cut_short_was_reset_by_the_change() -> None:
+    """Also where the same subscription goes on, on another plan."""
+    noon = NOW_MS + DAY_MS // 2
+    compiled = catalog(plan(entitlements=(gives(reset_period="DAY"),)))
+    sources = snapshot(source(end_ms=noon), source(start_ms=noon, anchor_ms=NOW_MS, cut_ms=noon))
+    found = spans(compiled, sources, feature(), resource_id="", start_ms=NOW_MS, end_ms=NOW_MS + DAY_MS)
+    assert [(NOW_MS, None), (noon, UsageMarkerType.SUBSCRIPTION_CHANGE_RESET)] == [
+        (item.start_ms, item.reset) for item in found
+    ]

@@ -142,6 +142,19 @@ def test_a_change_under_a_wrong_time_leaves_the_usage_of_the_right_one(data_dir:
         assert 61 == client.report_usage(CUSTOMER, CALLS, 1).current_usage
 
 
+def test_a_clock_that_was_confirmed_is_believed_from_there_on(data_dir: Path) -> None:
+    """The hours before do not count towards the next jump."""
+    clock = ManualClock(START)
+    with opened(data_dir, clock, "disk") as client:
+        clock.advance(seconds=20 * 3600)
+        clock.jump(at(clock.time() + 30 * DAY_S))
+        assert client.status().clock_suspect
+        client.confirm_clock()
+        assert not client.status().clock_suspect
+        clock.jump(at(clock.time() + 25 * 3600))
+        assert client.status().clock_suspect
+
+
 @LEVELS
 def test_a_restart_in_the_past_goes_on_from_the_time_that_was_stored(data_dir: Path, level: str) -> None:
     clock = ManualClock(START)

@@ -110,6 +110,8 @@ def test_tables_lists_views_and_stored_tables_with_rows_and_bytes(run: Run) -> N
     assert ("table", 3, 8192) == tuple(found["customer"].values())[1:]
     assert ("table", 1, 4096) == tuple(found["sequence"].values())[1:]
     assert found["main.ledger"]["rows"] == found["ledger"]["rows"] > 0
+    assert {None} == {row["bytes"] for row in found.values() if row["kind"] == "view"}
+    assert all(row["bytes"] >= 4096 for row in found.values() if row["kind"] == "table")
 
 
 def test_tables_in_a_live_directory_counts_what_was_written_last(own: Path, run: Run) -> None:
@@ -318,6 +320,13 @@ WRITING = (
     "  -- nothing",
     "SELEC 1",
 )
+
+
+def test_what_is_refused_is_named(run: Run) -> None:
+    for statement, what in (("DELETE FROM customer", "DELETE"), ("SELECT load_extension('x')", "load_extension")):
+        ran = run("query", statement)
+        assert ran.err.startswith("error: ReadOnly: the statement would change something")
+        assert f"`{what}`" in ran.err
 
 
 @pytest.mark.parametrize("statement", WRITING)

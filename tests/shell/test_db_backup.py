@@ -24,6 +24,7 @@ from stigg_local.errors import SchemaTooNew, StoreError
 from stigg_local.store.backup import backup, draft_of
 from stigg_local.store.manifest import Manifest, read_manifest, seal
 from stigg_local.store.restore import restore
+from stigg_local.testing import ManualClock
 from tests.shell.clients import CATALOG, ask, fill, start
 
 CALLS = "feature-calls"
@@ -504,6 +505,14 @@ def test_a_directory_stays_where_the_new_one_cannot_take_its_place(
             restore(str(made), str(filled), replace=True)
     assert before == names(filled)
     assert {"stigg", "made.backup"} == names(tmp_path)
+
+
+def test_what_two_restores_of_one_instant_replace_is_kept_twice(
+    filled: Path, made: Path, tmp_path: Path, clock: ManualClock
+) -> None:
+    aside = [restore(str(made), str(filled), replace=True, clock=clock).set_aside for _ in range(2)]
+    assert 2 == len(set(aside))
+    assert {"stigg", "made.backup", *(Path(str(way)).name for way in aside)} == names(tmp_path)
 
 
 def test_a_backup_is_no_hidden_file(tmp_path: Path) -> None:

@@ -282,6 +282,19 @@ def test_what_is_over_is_left_aside_and_what_runs_goes_on(tmp_path: Path, run: R
         assert ["ACTIVE"] == [item.status for item in client.get_subscriptions("a")]
 
 
+def test_a_column_that_is_there_twice_is_a_mistake(filled: Path, run: Run, tmp_path: Path) -> None:
+    path = tmp_path / "customers.csv"
+    path.write_text("customer_id,name, name\nc-1,One,Two\n")
+    ran = run("import", "customers", path, "--data-dir", filled)
+    assert 2 == ran.code
+    assert f"{path}:1: BadUserInput: two columns are called `name`\n" == ran.err
+
+
+def test_an_archived_customer_is_left_aside(new: Path, run: Run, tmp_path: Path) -> None:
+    path = lines(tmp_path / "c.ndjson", {"customer_id": "a", "archived_ms": 1_738_317_600_000}, {"customer_id": "b"})
+    assert (2, 1, 1, 0) == run("import", "customers", path, "--data-dir", new, "--json").counts
+
+
 def test_a_directory_that_fails_ends_the_import(
     filled: Path, clock: ManualClock, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -178,6 +178,39 @@ def test_the_logs_stay_bounded_and_no_answer_changes(tmp_path: Path, clock: Manu
     assert codes(tmp_path) == set()
 
 
+def test_a_log_of_any_length_is_verified_whole(client: Stigg, tmp_path: Path) -> None:
+    for first in (0, 1000, 2000):
+        client.report_event([login(number) for number in range(first, min(first + 1000, 2001))])
+    assert client._embedded is not None
+    client._embedded.store.read(lambda tx: tx.verify_log("c"))
+    assert 2001 == usage(client, "count")[0]
+    assert set() == codes(tmp_path)
+
+
+def test_what_was_folded_for_another_meter_does_not_count(tmp_path: Path, clock: ManualClock) -> None:
+    """Of its events nothing is left that could be looked at anew."""
+    with opened(tmp_path, clock, usage_retention_days=1) as client:
+        client.provision_customer("c", subscription_params=None)
+        client.provision_subscription("c", "forever")
+        client.report_event([login(5), login(7)])
+        clock.advance(seconds=3 * 24 * 3600)
+        client.tick()
+        client.report_event(login(9))
+        assert [21, 3] == usage(client, "sum", "count")
+        other = catalog("ALWAYS_RESET")
+        next(item for item in other["features"] if item["id"] == "sum")["meter"] = {"function": "COUNT"}
+        client.catalog.apply(other)
+        assert [1, 3] == usage(client, "sum", "count")
+
+
+def test_the_time_before_which_usage_is_folded_never_goes_back(client: Stigg) -> None:
+    assert client._embedded is not None
+    store = client._embedded.store
+    for number, from_ms in enumerate((10, 5)):
+        store.write(lambda tx, at=from_ms: tx.put_usage_from(at), operation="fold", key=f"{number}")  # type: ignore[misc]
+    assert 10 == store.read(lambda tx: tx.usage_from_ms())
+
+
 def test_members_of_closed_windows_are_deleted(tmp_path: Path, clock: ManualClock) -> None:
     with opened(tmp_path, clock, usage_retention_days=1) as client:
         client.provision_customer("c", subscription_params=None)
