@@ -223,6 +223,20 @@ def test_members_of_closed_windows_are_deleted(tmp_path: Path, clock: ManualCloc
     assert rows(tmp_path, "meter_member") <= 100
 
 
+def test_members_are_deleted_a_few_at_a_time_and_none_is_left(
+    tmp_path: Path, clock: ManualClock, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("stigg_local.authority.retention.ROWS", 20)
+    with opened(tmp_path, clock, usage_retention_days=1) as client:
+        client.provision_customer("c", subscription_params=None)
+        client.provision_subscription("c", "daily")
+        client.report_event([login(number, f"u{number}") for number in range(50)])
+        clock.advance(seconds=3 * 24 * 3600)
+        client.tick()
+    assert 0 == rows(tmp_path, "meter_member")
+    assert set() == codes(tmp_path)
+
+
 def test_a_clock_that_cannot_be_believed_folds_nothing(tmp_path: Path, clock: ManualClock) -> None:
     with opened(tmp_path, clock, usage_retention_days=1) as client:
         client.provision_customer("c", subscription_params=None)
