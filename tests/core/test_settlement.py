@@ -114,6 +114,16 @@ def test_a_plan_change_that_is_paid_at_once_is_a_new_subscription() -> None:
     )
 
 
+@pytest.mark.parametrize("anchor", ["UNCHANGED", "NOW"])
+def test_a_plan_change_that_is_paid_at_once_has_the_cycle_that_was_asked_for(anchor: Any) -> None:
+    compiled = shop()
+    first = bought(compiled)
+    at = ms("2025-06-16T00:00:00Z")
+    asked = buy(first.customer, compiled, "pro", at, charges=True, billing_cycle_anchor=anchor, **PAID)
+    changed = answered(asked, compiled, "PAID", at).subscription
+    assert ("pro", at if anchor == "NOW" else T0) == (changed.plan_id, changed.billing_anchor_ms)
+
+
 def test_a_plan_change_that_is_not_paid_is_held_on_the_old_one() -> None:
     """It does not expire; paid later, it changes that one in place."""
     compiled = shop()
@@ -232,7 +242,7 @@ def test_a_future_start_in_the_cycle_of_what_it_replaces_costs_the_difference() 
 def test_a_future_start_that_is_a_downgrade_collects_nothing() -> None:
     """Also where the first month costs more than the rest of the year is worth."""
     compiled = shop(plan("small", pricing_type="PAID", prices=(flat("8"),)))
-    year = {"billing_period": "ANNUALLY"}
+    year: dict[str, Any] = {"billing_period": "ANNUALLY"}
     first = answered(buy(customer(), compiled, "basic", charges=True, **year), compiled, "PAID", T0)
     at = ms("2026-05-30T00:00:00Z")
     later = buy(first.customer, compiled, "small", T0 + 5, start_ms=at, charges=True, **PAID)

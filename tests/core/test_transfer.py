@@ -61,6 +61,14 @@ def test_what_has_ended_on_a_resource_is_not_in_the_way() -> None:
     assert (again.subscription_id, "s-1") == (back.subscription_id, back.subscription.resource_id)
 
 
+def test_a_resource_goes_with_its_subscription() -> None:
+    """Whoever gets it knows the resource from then on."""
+    compiled = sites()
+    made = buy(customer(), compiled, "site", resource_id="s-1")
+    moved = delegate(made.customer, customer(id="other"), compiled, made.subscription_id, now_ms=T0 + 5)
+    assert (("s-1",), ("s-1",)) == (moved.source.resource_ids, moved.destination.resource_ids)
+
+
 def test_a_trial_moves_to_where_something_is_paid_for() -> None:
     """The two run side by side; a second trial there is one too many."""
     compiled = shop()

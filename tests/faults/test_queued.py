@@ -207,12 +207,11 @@ def test_reports_of_one_group_count_for_their_own_resource(client: Stigg) -> Non
     for resource in ("site-1", "site-2"):
         client.provision_subscription(CUSTOMER, "plan-site", resource_id=resource)
     with held_up(client):
-        for resource, value in (("site-1", 1), ("site-2", 2), ("site-1", 4), (None, 8)):
-            client.report_usage(CUSTOMER, CALLS, value, resource_id=resource)
+        for place, value in (("site-1", 1), ("site-2", 2), ("site-1", 4), (None, 8)):
+            client.report_usage(CUSTOMER, CALLS, value, resource_id=place)
     client.flush(10)
     assert [5, 2, 8] == [
-        client.get_metered_entitlement(CUSTOMER, CALLS, resource).current_usage
-        for resource in ("site-1", "site-2", None)
+        client.get_metered_entitlement(CUSTOMER, CALLS, place).current_usage for place in ("site-1", "site-2", None)
     ]
 
 
@@ -376,6 +375,13 @@ def test_a_command_comes_after_what_was_queued_before_it(client: Stigg) -> None:
 
 
 # ---------------------------------------------------------------------- bounded, and never silent
+
+
+def test_a_history_holds_what_was_queued(client: Stigg) -> None:
+    for number in range(1, 4):
+        client.report_usage(CUSTOMER, CALLS, 2)
+        points = client.get_usage_history(CUSTOMER, CALLS, start_date="2025-01-01T00:00:00Z").points
+        assert 2 * number == points[-1].value
 
 
 def test_a_bulk_comes_after_what_was_queued_before_it(client: Stigg) -> None:

@@ -392,7 +392,8 @@ def test_a_list_of_fallbacks_has_credits_on_demand_and_the_file_first(tmp_path: 
     file = tmp_path / "fallback.toml"
     file.write_text("schema = 1\n[features.feature-calls]\nhasAccess = true\nusageLimit = 7\n")
     with Stigg(offline=True, fallback_file=file, **FALLBACKS) as client:
-        limits = {item.feature.id: item.usage_limit for item in client.get_entitlements("c") if item.type == "METERED"}
+        told = [item.to_dict() for item in client.get_entitlements("c")]
+        limits = {item["feature"]["id"]: item["usageLimit"] for item in told}
         assert (7, 4242) == (limits["feature-calls"], limits["feature-seats"])
         assert len(limits) == len(client.get_entitlements("c"))
         assert len(limits) + 1 == len(client.get_entitlements("c", include_credits=True))

@@ -537,6 +537,34 @@ def test_an_export_tells_usage_in_units_with_its_window_and_its_resource() -> No
         assert (1, None) == (logins["usage"], logins["to"])
 
 
+def test_an_export_is_of_one_customer_as_time_has_left_it() -> None:
+    """The other one's events are not in it, and what nobody wrote down yet is."""
+    with Shop() as shop:
+        for customer_id in ("customer-1", "customer-2"):
+            shop.customer(customer_id)
+        late = shop.buy("plan-late")
+        shop.client.cancel_subscription(late.id, cancellation_time="END_OF_BILLING_PERIOD")
+        shop.clock.set("2025-02-28T10:00:00Z")
+        found = shop.client.export_customer("customer-1")
+        assert {"customer-1"} == {item["customerId"] for item in found["events"]}
+        assert [("plan-late", "CANCELED"), ("plan-late-free", "ACTIVE")] == [
+            (item["planId"], item["status"]) for item in found["subscriptions"]
+        ]
+
+
+def test_a_paywall_shows_hidden_addons_on_demand() -> None:
+    catalog = deepcopy(SHOP)
+    next(item for item in catalog["addons"] if item["id"] == "addon-base")["hidden"] = True
+    with Shop(catalog=catalog) as shop:
+        shown = [
+            [addon.id for plan in shop.client.get_paywall(include_hidden_plans=is_asked).plans if plan.id == "plan-starter"
+             for addon in plan.compatible_addons]
+            for is_asked in (False, True)
+        ]  # fmt: skip
+        assert ["addon-calls", "addon-top", "addon-annual"] == shown[0]
+        assert ["addon-calls", "addon-base", "addon-top", "addon-annual"] == shown[1]
+
+
 def test_a_coupon_that_cannot_be_applied_any_more_is_not_listed() -> None:
     with Shop() as shop:
         assert ["coupon-half"] == [coupon.id for coupon in shop.client.get_coupons()]

@@ -309,6 +309,33 @@ def test_thresholds_are_told_once_also_after_a_restart(tmp_path: Path, clock: Ma
     assert data[3:] == [("seats", "80"), ("seats", "150")]
 
 
+def test_a_damaged_note_of_what_was_told_keeps_nothing_back(tmp_path: Path, clock: ManualClock) -> None:
+    """Better told twice than never."""
+    told: list[str] = []
+    with opened(tmp_path, clock) as client:
+        client.add_listener("entitlement.usage_exceeded", lambda event: told.append(event.data["threshold"]))
+        client.provision_customer("c", subscription_params=None)
+        client.provision_subscription("c", "forever")
+        client.report_usage("c", "seats", 8)
+        change(tmp_path, "UPDATE usage_threshold SET percent = 100")
+        client.report_usage("c", "seats", 1)
+        client.report_usage("c", "seats", -2)
+        client.report_usage("c", "seats", 2)
+    assert ["80", "90"] == told
+
+
+def test_a_history_ends_now(tmp_path: Path, clock: ManualClock) -> None:
+    """What will be is not known, and windows that have not begun are not reset yet."""
+    with opened(tmp_path, clock) as client:
+        client.provision_customer("c", subscription_params=None)
+        client.provision_subscription("c", "daily")
+        client.report_usage("c", "calls", 2)
+        clock.advance(seconds=3600)
+        asked = {"start_date": START, "end_date": "2025-03-31T10:00:00Z"}
+        found = client.get_usage_history("c", "calls", **asked)
+        assert (clock.time(), 1, ()) == (found.end_date.timestamp(), len(found.points), found.markers)  # type: ignore[union-attr]
+
+
 def test_thresholds_and_retention_are_checked(tmp_path: Path, clock: ManualClock) -> None:
     for arguments in (
         {"usage_thresholds": (0,)},
@@ -422,6 +449,9 @@ def test_events_and_history_on_the_command_line(
     events.write_text("".join(json.dumps(line) + "\n" for line in [*lines, lines[0]]))
     assert main(["events", "report", "--file", str(events), "--json", *where]) == 0
     assert json.loads(capsys.readouterr().out) == {"accepted": 2, "duplicates": 1, "durability": "disk"}
+    odd = ["--dimension", "d=[1]", "--dimension", "user=null", "--dimension", "flag=true"]
+    assert main(["events", "report", "c", "visit", "--key", "odd", *odd, *where]) == 0
+    assert capsys.readouterr().out == "recorded 1\n"
     picture = tmp_path / "usage.svg"
     asked = ["usage", "history", "c", "sum", "--from", "2025-02-01"]
     assert main([*asked, "--svg", str(picture), "--plain", *where]) == 0
