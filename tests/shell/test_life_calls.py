@@ -552,19 +552,6 @@ def test_an_export_is_of_one_customer_as_time_has_left_it() -> None:
         ]
 
 
-def test_a_paywall_shows_hidden_addons_on_demand() -> None:
-    catalog = deepcopy(SHOP)
-    next(item for item in catalog["addons"] if item["id"] == "addon-base")["hidden"] = True
-    with Shop(catalog=catalog) as shop:
-        shown = [
-            [addon.id for plan in shop.client.get_paywall(include_hidden_plans=is_asked).plans if plan.id == "plan-starter"
-             for addon in plan.compatible_addons]
-            for is_asked in (False, True)
-        ]  # fmt: skip
-        assert ["addon-calls", "addon-top", "addon-annual"] == shown[0]
-        assert ["addon-calls", "addon-base", "addon-top", "addon-annual"] == shown[1]
-
-
 def test_a_coupon_that_cannot_be_applied_any_more_is_not_listed() -> None:
     with Shop() as shop:
         assert ["coupon-half"] == [coupon.id for coupon in shop.client.get_coupons()]
