@@ -396,7 +396,8 @@ def test_report_counts_sets_and_takes_back(run: Run, stored: Path) -> None:
     assert 30.25 == run("report", "free", CALLS, "0.25", *options).json["currentUsage"]
     assert 2 == run("report", "free", SEATS, "2", "--set", *options).json["currentUsage"]
     assert 1 == run("report", "free", SEATS, "-1", *options).json["currentUsage"]
-    assert 1 == run("check", "free", SEATS, *options).json["currentUsage"]
+    assert 2 == run("report", "free", SEATS, "2", "--set", *options).json["currentUsage"]
+    assert 2 == run("check", "free", SEATS, *options).json["currentUsage"]
 
 
 def test_report_says_what_it_means_for_access(run: Run, stored: Path) -> None:
@@ -466,6 +467,7 @@ def test_status_tells_how_the_state_is_kept(run: Run, stored: Path) -> None:
 
 def test_status_of_a_state_that_cannot_be_used_ends_with_1(run: Run, stored: Path) -> None:
     (stored / "authority.db").write_bytes(b"no database" * 1000)
+    (stored / "authority.db-wal").write_bytes(b"nor a log")
     assert (1, "STORAGE") == line_of(run("status", "--data-dir", stored))
 
 
