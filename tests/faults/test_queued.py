@@ -351,6 +351,23 @@ def test_what_memory_knows_is_checked_before_it_is_queued(
     assert 0 == depth(client)
 
 
+def test_neither_an_archived_customer_nor_an_unknown_resource_is_queued_for(client: Stigg) -> None:
+    with pytest.raises(NotFound) as unknown:
+        client.report_usage(CUSTOMER, CALLS, 1, resource_id="site-none")
+    client.archive_customer("customer-2")
+    with pytest.raises(NotFound) as archived:
+        client.report_usage("customer-2", CALLS, 1)
+    assert ("CustomerResourceNotFound", "CustomerNotFound") == (unknown.value.code, archived.value.code)
+    assert 0 == depth(client)
+
+
+def test_a_queued_report_keeps_its_dimensions(client: Stigg) -> None:
+    client.report_usage(CUSTOMER, CALLS, 1, dimensions={"region": "eu"})
+    client.report_usage(CUSTOMER, CALLS, 1, durability="disk")
+    kept = client.export_customer(CUSTOMER)["measurements"]
+    assert [{"region": "eu"}, {}] == [item["dimensions"] for item in kept]
+
+
 def test_a_key_counts_once_queued_or_stored_and_has_one_body(client: Stigg) -> None:
     with held_up(client):
         first = client.report_usage(CUSTOMER, CALLS, 2, idempotency_key="k")
