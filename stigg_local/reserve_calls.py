@@ -4,6 +4,7 @@ from datetime import datetime
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, Self
 
+from stigg_local.core.answer import MeteredEntitlement
 from stigg_local.core.hold import TTL_S_DEFAULT
 from stigg_local.core.period import to_datetime, to_text
 from stigg_local.errors import NotAllowed, StiggError
@@ -193,7 +194,9 @@ class ReserveCalls(Writing):
             command, key=idempotency_key, durability=self._level(durability)
         )
         if result.measurement_id is not None and self._listeners.has("usageUpdated"):
-            self._listeners.usage_updated(result.entitlement, actual)
+            entitlement = result.entitlement
+            used = entitlement.current_usage if isinstance(entitlement, MeteredEntitlement) else actual
+            self._listeners.usage_updated(entitlement, used)
         return result
 
     def get_reservations(self, customer_id: str) -> "tuple[ReservationRow, ...]":

@@ -64,7 +64,9 @@ def fallback_schema() -> Schema:
                 del property_["maximum"], property_["minimum"]
                 property_ |= {} if name in SIGNED else {"minimum": 0}
         for name in foreign:
-            del value["properties"][fields[name].key]
+            # Left out, or said to be nothing.
+            nothing = {"type": "null"} if fields[name].default is None else {"const": fields[name].default}
+            value["properties"][fields[name].key] = nothing | {"description": "Of the other section."}
         # Keys that mean a field under another name; one of its names is enough where the field is required.
         for other, meant in OTHER_KEYS.items():
             key = fields[meant].key

@@ -220,7 +220,7 @@ class EventLogRows(MeasurementRows):
         """Delete at most so many members of sets that nothing counts in any more; returns how many."""
         whole, deleted = (self.environment, customer_id), 0
         for key in self.run(sql.DEAD_METERS, whole):
-            self._cursor.execute(sql.DELETE_MEMBERS, (*whole, key[3], limit - deleted))
+            self._put(sql.DELETE_MEMBERS, (*whole, key[3], limit - deleted))
             deleted += self._cursor.connection.changes()
             if deleted >= limit:
                 break

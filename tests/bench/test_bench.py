@@ -19,7 +19,7 @@ from hypothesis import strategies as st
 from stigg_local import Stigg
 from stigg_local.bench import data, questions, session
 from stigg_local.bench.answers import answers_hash, differing
-from stigg_local.bench.compare import compare, unlike
+from stigg_local.bench.compare import Change, compare, unlike
 from stigg_local.bench.load import Amount, Load
 from stigg_local.bench.operations import ALL, CALLED, HOT, KINDS, parse_runs
 from stigg_local.bench.page import page
@@ -278,6 +278,8 @@ def test_answers_that_differ_are_counted_unless_time_alone_changed_them() -> Non
     assert 0 == differing([one, one], [Answer(1), Answer(1)], between_ms=(0, 10))
     assert 1 == differing([one, one], [Answer(1), Answer(2)], between_ms=(0, 10))
     assert 0 == differing([Answer(9, Instant())], [one], between_ms=(99_990, 100_010))
+    # Around its end by no more than a clock is corrected by.
+    assert 0 == differing([Answer(9, Instant())], [one], between_ms=(101_000, 101_010))
     # Held beyond its end is as wrong as changed before it.
     assert 1 == differing([Answer(9, Instant())], [one], between_ms=(200_000, 200_010))
     assert 1 == differing([Answer(9, Instant())], [one], between_ms=(50_000, 50_010))
@@ -328,6 +330,35 @@ def test_a_result_compared_with_itself_differs_in_nothing(result: dict[str, Any]
     assert {1.0} == {change.ratio for change in changes}
     assert {"metered", "metered in the mix", "memory"} <= {change.operation for change in changes}
     assert [] == unlike(result, result)
+
+
+@pytest.mark.parametrize(
+    ("now", "is_floor", "word"),
+    [
+        (105, False, "same"),
+        (106, False, "worse"),
+        (95.5, False, "same"),
+        (95.1, False, "better"),
+        (106, True, "better"),
+    ],
+)
+def test_a_change_counts_beyond_its_band_either_way(now: float, is_floor: bool, word: str) -> None:
+    """By as much slower as faster: a twentieth more, or what a twentieth more would have been before."""
+    assert word == Change("metered", "p50", 100, now, 0.05, is_floor).word
+
+
+def test_a_figure_is_compared_where_both_runs_can_tell(result: dict[str, Any]) -> None:
+    """The band is the noise of both; of another number of customers, memory says nothing."""
+    before, now = (json.loads(json.dumps(result)) for _ in range(2))
+    for one, few in ((before, ["p99"]), (now, [])):
+        for item in one["operations"]:
+            item["tooFew"] = few
+            item["noise"]["p50"] = 0.2
+    before["memory"]["customers"] += 1
+    found = {(change.operation, change.key): change.band for change in compare(before, now)}
+    assert 0.4 == found["metered", "p50"]
+    assert ("metered", "p99") not in found
+    assert "memory" not in {operation for operation, _ in found}
 
 
 def test_what_got_slower_beyond_the_noise_is_worse_and_other_answers_are_told(result: dict[str, Any]) -> None:

@@ -141,6 +141,12 @@ def test_an_empty_or_unreadable_budget_is_bad_input(tmp_path: Path) -> None:
         load_budget(str(tmp_path / "latin.toml"))
 
 
+@pytest.mark.parametrize("value", ["0us", "0.0 ms", 0, 0.0, -1])
+def test_nothing_is_no_amount(value: object) -> None:
+    """A limit of nothing would be one that every run breaks."""
+    assert {None} == {parse_amount(value, unit) for unit in set(UNITS.values())}
+
+
 @given(st.one_of(st.text(max_size=70), st.integers(), st.floats(), st.booleans(), st.none(), st.lists(st.integers())))
 def test_any_value_is_an_amount_above_zero_or_none(value: object) -> None:
     for unit in set(UNITS.values()):

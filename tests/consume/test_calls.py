@@ -17,7 +17,7 @@ from stigg_local import (
 )
 from stigg_local.core import hold as core_hold
 from stigg_local.testing import ManualClock
-from tests.shell.clients import CATALOG, NOON, start
+from tests.shell.clients import CATALOG, FULL_CATALOG, NOON, start
 
 CUSTOMER, CURRENCY, CALLS, IMAGES = "customer-1", "currency-ai", "feature-calls", "feature-images"
 
@@ -121,6 +121,37 @@ def test_a_repeat_of_what_was_admitted_is_no_refusal(client: Stigg) -> None:
     assert (first.measurement_id, first.to_dict()) == (again.measurement_id, again.to_dict())
 
 
+def test_a_refusal_from_memory_is_that_of_its_own_resource(client: Stigg) -> None:
+    client.provision_subscription(CUSTOMER, "plan-site", resource_id="site-1")
+    assert client.consume(CUSTOMER, CALLS, 100).allowed
+    assert not client.consume(CUSTOMER, CALLS).allowed
+    assert client.consume(CUSTOMER, CALLS, resource_id="site-1").allowed
+    assert not client.consume(CUSTOMER, CALLS).allowed
+
+
+def test_what_events_feed_is_refused_by_rule_also_where_there_is_no_room(clock: ManualClock) -> None:
+    """Memory knows of the limit, too, and it is not the reason."""
+    with Stigg(catalog=FULL_CATALOG, clock=clock) as client:
+        client.provision_customer(CUSTOMER, subscription_params=None)
+        client.provision_subscription(CUSTOMER, "plan-trial", billing_period="MONTHLY")
+        event = {"customer_id": CUSTOMER, "event_name": "e", "idempotency_key": "k", "dimensions": {"tokens": 1000}}
+        client.report_event(event)
+        asked = client.get_metered_entitlement(CUSTOMER, "feature-tokens", requested_usage=1)
+        assert asked.access_denied_reason == AccessDeniedReason.RequestedUsageExceedsLimit
+        with pytest.raises(NotAllowed) as caught:
+            client.consume(CUSTOMER, "feature-tokens")
+        assert "CannotReportUsageForEntitlementWithMeterError" == caught.value.code
+
+
+def test_the_ledger_tells_what_consumed(client: Stigg) -> None:
+    client.grant_credits(CUSTOMER, CURRENCY, 100)
+    images = client.consume(CUSTOMER, IMAGES, 2)
+    client.consume(CUSTOMER, currency_id=CURRENCY, value=5)
+    alone, used, _ = client.get_credit_ledger(CUSTOMER)
+    assert (-20, IMAGES, images.measurement_id) == (used.amount, used.feature_id, used.event_id)
+    assert (-5, None) == (alone.amount, alone.feature_id)
+
+
 def test_a_refusal_writes_nothing(client: Stigg) -> None:
     """Not even a transaction: refusing is what a busy limit does most."""
     assert client._embedded is not None
@@ -142,6 +173,16 @@ def test_listeners_hear_of_what_was_consumed_and_held(client: Stigg) -> None:
     hold = client.reserve(CUSTOMER, CALLS, 5)
     hold.release()
     assert [7, CUSTOMER, CUSTOMER] == heard
+
+
+def test_listeners_hear_the_usage_of_the_window_when_a_hold_is_settled(client: Stigg) -> None:
+    """As from every other call that records usage: what the window holds now, not what this settlement added."""
+    client.report_usage(CUSTOMER, CALLS, 20)
+    hold = client.reserve(CUSTOMER, CALLS, 5)
+    heard: list[object] = []
+    client.add_listener("usageUpdated", lambda event: heard.append(event.usage))
+    hold.settle(3)
+    assert [23] == heard
 
 
 def test_too_many_holds_are_refused_until_some_end(
@@ -168,6 +209,15 @@ def test_held_reservations_are_listed_soonest_over_first(client: Stigg) -> None:
     assert [(CALLS, None, 5, None), (None, CURRENCY, 7.5, None), (IMAGES, CURRENCY, 2, 20)] == rows
     with pytest.raises(NotFound):
         client.get_reservations("nobody")
+
+
+def test_what_has_ended_is_not_listed_as_held(client: Stigg, clock: ManualClock) -> None:
+    """From its very end on, whether or not anything has tidied up."""
+    client.reserve(CUSTOMER, CALLS, 5, ttl_seconds=30)
+    clock.advance(seconds=29.999)
+    assert 1 == len(client.get_reservations(CUSTOMER))
+    clock.advance(seconds=0.001)
+    assert () == client.get_reservations(CUSTOMER)
 
 
 def test_lists_come_in_pages(client: Stigg) -> None:

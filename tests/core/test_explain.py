@@ -7,13 +7,15 @@ from hypothesis import given
 from hypothesis import strategies as st
 from msgspec.structs import replace
 
+from stigg_local.core.answer import Entitlement
 from stigg_local.core.catalog import Inherited, PackageEntitlement
 from stigg_local.core.credit import overdraft_of
 from stigg_local.core.customer import TRIAL, Source
 from stigg_local.core.explain import explain_answer, explain_sources
 from stigg_local.core.explanation import Question
+from stigg_local.core.fallback import Fallback, fallback_answer
 from stigg_local.core.period import DAY_MS, to_ms
-from stigg_local.core.ways import find_ways
+from stigg_local.core.ways import fallback_ways, find_ways
 from stigg_local.core.world import World, least
 from tests.builders import (
     NOW_MS,
@@ -141,6 +143,9 @@ def test_packages_say_what_becomes_of_their_statement() -> None:
         ("under", 1, None, False, "SMALLER_OVERRIDE"),
     ] == shown(("more", 1), ("over", 1), ("under", 1))
     assert [("heir", 1, "plan-a", True, "COMMITTED_UNITS")] == shown(units=(("calls", 7),))
+    assert [("heir", 1, "plan-a", True, "COMMITTED_UNITS"), ("more", 2, None, True, "ADDS")] == shown(
+        ("more", 2), units=(("calls", 7),)
+    )
     assert [("heir", 1, "plan-a", True, "CUSTOM_VALUE")] == shown(custom=(("calls", 25),))
 
 
@@ -211,6 +216,69 @@ def test_credits_come_from_packages_and_grants() -> None:
     assert [("plan-a", 10, "BASE"), ("more", 6, "ADDS")] == [
         (part.package_id, part.adds, part.rule) for part in found.sources[1].packages
     ]
+
+
+def test_an_override_of_credits_replaces_what_comes_as_often() -> None:
+    """The largest with its quantity, of equal ones the first; what is given once a year stays."""
+    compiled = catalog(
+        CALLS,
+        plan(credit_entitlements=(credits(10), credits(7, "YEAR"))),
+        addon("over", credit_entitlements=(credits(4, behavior="Override"),)),
+        addon("same", credit_entitlements=(credits(2, behavior="Override"),)),
+        addon("under", credit_entitlements=(credits(5, behavior="Override"),)),
+    )
+    packages = (("plan-a", 1, 1), ("over", 1, 2), ("same", 1, 4), ("under", 1, 1))
+    monthly = [
+        ("plan-a", None, "OVERRIDDEN"),
+        ("over", 8, "OVERRIDES"),
+        ("same", None, "SMALLER_OVERRIDE"),
+        ("under", None, "SMALLER_OVERRIDE"),
+    ]
+    yearly = ("plan-a", 7, "BASE")
+    running = source(packages=packages)
+    later = source(packages=packages, subscription_id="s-2", start_ms=NOW_MS + DAY_MS)
+    seen = view(running, later)
+    question = Question(customer_id="c", feature_id="ai")
+    answer = World(compiled, seen, None, question, lambda *_: None, NOW_MS).answer(seen)
+    assert answer is not None
+    found = explain_answer(compiled, seen, question, answer, resource_id="", now_ms=NOW_MS)
+    shown = [[(part.package_id, part.adds, part.rule) for part in line.packages] for line in found.sources]
+    # Each grant that is there has its own cadence alone; what comes later is told whole.
+    assert [monthly, [yearly], [monthly[0], yearly, *monthly[1:]]] == shown
+
+
+def test_a_question_about_a_resource_does_not_see_the_credits_of_none() -> None:
+    compiled = catalog(CALLS, plan(credit_entitlements=(credits(10),)))
+    seen = view(source())
+    seen = replace(seen, snapshot=replace(seen.snapshot, resource_ids=("site",)))
+    question = Question(customer_id="c", feature_id="ai", resource_id="site")
+    answer = World(compiled, seen, None, question, lambda *_: None, NOW_MS).answer(seen)
+    assert answer is not None
+    found = explain_answer(compiled, seen, question, answer, resource_id="site", now_ms=NOW_MS)
+    assert [("SUBSCRIPTION", "OTHER_RESOURCE", "NOT_IN_FORCE")] == [
+        (line.kind, line.state, line.rule) for line in found.sources
+    ]
+
+
+def test_of_a_fallbacks_values_those_that_it_grants_are_left_in_the_order_of_the_question() -> None:
+    question = Question(
+        customer_id="c", feature_id="regions", type="ENUM", requested_values=("us", "mars", "eu", "us")
+    )
+    fallback = Fallback(True, enum_values=("eu", "us"))
+
+    def ask(requested_usage: Any, values: tuple[str, ...]) -> Entitlement:
+        return fallback_answer(
+            fallback,
+            kind="ENUM",
+            feature=None,
+            currency=None,
+            requested_usage=requested_usage,
+            requested_values=values,
+            reason=None,
+        )
+
+    (way,) = fallback_ways(question, ask(0, question.requested_values), ask)
+    assert (("us", "eu"), ["us", "eu"]) == (way.requested_values, (way.arguments or {})["requested_values"])
 
 
 def test_what_ended_before_the_last_change_is_told_from_the_record() -> None:

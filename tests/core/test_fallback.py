@@ -128,6 +128,22 @@ def test_a_wallet_adds_up_from_what_is_given(fallback: Fallback, expected: tuple
     assert expected == (found["currentBalance"], found["totalGranted"], found["totalConsumed"])
 
 
+@pytest.mark.parametrize(
+    ("fallback", "expected"),
+    [
+        (Fallback(True), ("Boolean", "None", False)),
+        (Fallback(True, value=1), ("Numeric", "None", False)),
+        (Fallback(True, usage_limit=1), ("Numeric", "Incremental", True)),
+        (Fallback(True, enum_values=("a",)), ("Enum", "None", False)),
+    ],
+)
+def test_an_unknown_feature_is_named_as_far_as_its_fallback_tells(
+    fallback: Fallback, expected: tuple[str, str, bool]
+) -> None:
+    found = answer(fallback, item_id="f")["feature"]
+    assert ("f", *expected) == (found["id"], found["featureType"], found["meterType"], found["isMetered"])
+
+
 def test_numbers_are_taken_from_either_name() -> None:
     """`value` and `usageLimit` are one thing."""
     assert 5 == answer(Fallback(True, usage_limit=5), "NUMERIC")["value"]

@@ -4,11 +4,13 @@ from decimal import Decimal
 from typing import Any
 
 import pytest
+from msgspec.structs import replace
 
-from stigg_local.core.catalog import Coupon, MoneyAmount, PromotionCode, Tier
+from stigg_local.core.catalog import Coupon, MoneyAmount, OveragePrice, PromotionCode, Tier
 from stigg_local.core.customer import AppliedCoupon, SubscriptionAddon
 from stigg_local.core.discounts import check_amount, with_code
 from stigg_local.core.period import add_months
+from stigg_local.core.price_choice import entry_price
 from stigg_local.core.pricing import (
     coupon_holds,
     difference,
@@ -21,7 +23,7 @@ from stigg_local.core.pricing import (
 )
 from stigg_local.core.sources import Catalog
 from stigg_local.errors import NotAllowed
-from tests.builders import ms, price, subscription
+from tests.builders import ms, plan, price, subscription
 from tests.core.lives import T0, flat, shop
 
 RATES = ((5, "20", "10"), (10, "15", "8"), (None, "10", "5"))
@@ -198,3 +200,28 @@ def test_a_code_is_redeemed_as_often_as_it_may_be() -> None:
     with pytest.raises(NotAllowed) as raised:
         with_code(compiled, "TWICE", resolved=None, redeemed=2, now_ms=T0)
     assert "PromotionCodeMaxRedemptionsReached" == raised.value.code
+
+
+def test_the_least_that_a_plan_costs_is_its_fees_and_the_fewest_units() -> None:
+    """Which may be none; charges that come later are said to come for their own period alone."""
+    seats = price(billing_model="PER_UNIT", feature_id="seats", unit_amount=Decimal(10))
+    sold = plan(
+        pricing_type="PAID",
+        prices=(flat("5"), flat("50", "ANNUALLY"), replace(seats, min_units=0)),
+        minimum_spend={"ANNUALLY": MoneyAmount(amount=Decimal(100), currency="USD")},
+    ).plan
+    assert sold is not None
+    monthly, annually = (entry_price(sold, period, None) for period in ("MONTHLY", "ANNUALLY"))
+    assert monthly is not None
+    assert annually is not None
+    assert (Decimal(5), False) == (monthly.amount, monthly.has_further_charges)
+    assert (Decimal(50), True) == (annually.amount, annually.has_further_charges)
+    beyond = OveragePrice(feature_id="seats", amount=Decimal(1), currency="USD", billing_period="MONTHLY")
+    later = entry_price(replace(sold, overage_prices=(beyond,)), "MONTHLY", None)
+    assert later is not None
+    assert later.has_further_charges
+    for least, amount in ((None, Decimal(15)), (1, Decimal(15)), (3, Decimal(35))):
+        found = entry_price(replace(sold, prices=(flat("5"), replace(seats, min_units=least))), "MONTHLY", None)
+        assert found is not None
+        assert amount == found.amount
+        assert "seats" == found.feature_id

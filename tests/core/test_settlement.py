@@ -17,7 +17,7 @@ from stigg_local.core.settlement import apply_outcome, awaits, charges_due, park
 from stigg_local.core.sources import Catalog
 from stigg_local.errors import StiggError
 from tests.builders import customer, derived, ms, plan
-from tests.core.lives import PAID, SEATS, T0, buy, change, end, plans_at, shop
+from tests.core.lives import PAID, SEATS, T0, buy, change, end, flat, plans_at, shop
 
 JULY = ms("2025-07-01T00:00:00Z")
 AUGUST = ms("2025-08-01T00:00:00Z")
@@ -112,6 +112,16 @@ def test_a_plan_change_that_is_paid_at_once_is_a_new_subscription() -> None:
         old.cancel_reason,
         new.paid_until_ms,
     )
+
+
+@pytest.mark.parametrize("anchor", ["UNCHANGED", "NOW"])
+def test_a_plan_change_that_is_paid_at_once_has_the_cycle_that_was_asked_for(anchor: Any) -> None:
+    compiled = shop()
+    first = bought(compiled)
+    at = ms("2025-06-16T00:00:00Z")
+    asked = buy(first.customer, compiled, "pro", at, charges=True, billing_cycle_anchor=anchor, **PAID)
+    changed = answered(asked, compiled, "PAID", at).subscription
+    assert ("pro", at if anchor == "NOW" else T0) == (changed.plan_id, changed.billing_anchor_ms)
 
 
 def test_a_plan_change_that_is_not_paid_is_held_on_the_old_one() -> None:
@@ -227,6 +237,17 @@ def test_a_future_start_in_the_cycle_of_what_it_replaces_costs_the_difference() 
     later = buy(first.customer, compiled, "pro", T0 + 5, start_ms=at, charges=True, **PAID)
     _, invoices = charges_due(later.customer, compiled, now_ms=at)
     assert [("START", Decimal("5.00"))] == [(item.reason, item.amount) for item in invoices]
+
+
+def test_a_future_start_that_is_a_downgrade_collects_nothing() -> None:
+    """Also where the first month costs more than the rest of the year is worth."""
+    compiled = shop(plan("small", pricing_type="PAID", prices=(flat("8"),)))
+    year: dict[str, Any] = {"billing_period": "ANNUALLY"}
+    first = answered(buy(customer(), compiled, "basic", charges=True, **year), compiled, "PAID", T0)
+    at = ms("2026-05-30T00:00:00Z")
+    later = buy(first.customer, compiled, "small", T0 + 5, start_ms=at, charges=True, **PAID)
+    record, invoices = charges_due(later.customer, compiled, now_ms=at)
+    assert (["small"], ()) == (entitled(record, compiled, at), invoices)
 
 
 def test_a_checkout_makes_nothing_until_it_is_paid() -> None:

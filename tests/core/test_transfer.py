@@ -17,7 +17,7 @@ from stigg_local.core.subscription import journey
 from stigg_local.core.transfer import delegate, transfer, transfer_resource
 from stigg_local.errors import StiggError
 from tests.builders import addon, catalog, customer, derived, gives, plan, subscription
-from tests.core.lives import PAID, T0, buy, plans_at, shop
+from tests.core.lives import PAID, T0, buy, end, plans_at, shop
 
 
 def sites() -> Catalog:
@@ -47,6 +47,39 @@ def test_a_subscription_moves_to_a_free_resource() -> None:
     with pytest.raises(StiggError) as raised:
         transfer(made.customer, compiled, made.subscription_id, None, now_ms=T0 + 5)
     assert "InvalidArgumentError" == raised.value.code
+
+
+def test_what_has_ended_on_a_resource_is_not_in_the_way() -> None:
+    """The one that runs is moved, and the place of one that ended is free."""
+    compiled = sites()
+    first = buy(customer(), compiled, "site", resource_id="s-1")
+    ended = end(first.customer, compiled, first.subscription_id, T0 + 5)
+    again = buy(ended.customer, compiled, "site", T0 + 6, resource_id="s-1")
+    moved = transfer_resource(again.customer, compiled, "s-1", "s-2", now_ms=T0 + 7)
+    assert (again.subscription_id, "s-2") == (moved.subscription_id, moved.subscription.resource_id)
+    back = transfer_resource(moved.customer, compiled, "s-2", "s-1", now_ms=T0 + 8)
+    assert (again.subscription_id, "s-1") == (back.subscription_id, back.subscription.resource_id)
+
+
+def test_a_resource_goes_with_its_subscription() -> None:
+    """Whoever gets it knows the resource from then on."""
+    compiled = sites()
+    made = buy(customer(), compiled, "site", resource_id="s-1")
+    moved = delegate(made.customer, customer(id="other"), compiled, made.subscription_id, now_ms=T0 + 5)
+    assert (("s-1",), ("s-1",)) == (moved.source.resource_ids, moved.destination.resource_ids)
+
+
+def test_a_trial_moves_to_where_something_is_paid_for() -> None:
+    """The two run side by side; a second trial there is one too many."""
+    compiled = shop()
+    tried = buy(customer(), compiled, "tried")
+    paying = buy(customer(id="other"), compiled, "basic", **PAID).customer
+    moved = delegate(tried.customer, paying, compiled, tried.subscription_id, now_ms=T0 + 5)
+    assert ["basic", "tried"] == [item.plan_id for item in moved.destination.subscriptions]
+    trying = buy(customer(id="other"), compiled, "turns").customer
+    with pytest.raises(StiggError) as raised:
+        delegate(tried.customer, trying, compiled, tried.subscription_id, now_ms=T0 + 5)
+    assert "DuplicatedEntityNotAllowed" == raised.value.code
 
 
 def test_a_delegated_subscription_is_paid_for_by_who_had_it() -> None:

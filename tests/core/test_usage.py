@@ -4,7 +4,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from stigg_local.core.history import spans
+from stigg_local.core.history import Reported, measured, spans
 from stigg_local.core.period import DAY_MS
 from stigg_local.core.quantity import RAW_MAX
 from stigg_local.core.usage import DELTA, SET, add, fold
@@ -67,3 +67,24 @@ def test_a_window_that_ends_with_its_subscription_was_reset_by_the_change() -> N
     first = day, next_day, None
     assert [first, (next_day, end, UsageMarkerType.PERIODIC_RESET)] == found["goes on"]
     assert [first, (next_day, end, UsageMarkerType.SUBSCRIPTION_CHANGE_RESET)] == found["is another"]
+
+
+def test_a_history_has_one_point_for_an_instant() -> None:
+    """What usage was once everything of that instant had happened, in the order of arrival."""
+    at = [NOW_MS, NOW_MS + 5, NOW_MS + 5, NOW_MS + 3]
+    said = [(DELTA, 1), (DELTA, 2), (SET, 7), (DELTA, 4)]
+    reports = [Reported(when, (1, place), *one) for place, (when, one) in enumerate(zip(at, said, strict=True))]
+    before, changes = measured(CALLS, reports, NOW_MS + 1, NOW_MS + 10)
+    # The one that came last happened before those that came earlier: at its own time 1 and 4, then 7 set, and 4 on it.
+    assert (1, [(NOW_MS + 3, 5), (NOW_MS + 5, 11)]) == (before, list(changes))
+
+
+def test_a_window_that_is_cut_short_was_reset_by_the_change() -> None:
+    """Also where the same subscription goes on, on another plan."""
+    noon = NOW_MS + DAY_MS // 2
+    compiled = catalog(plan(entitlements=(gives(reset_period="DAY"),)))
+    sources = snapshot(source(end_ms=noon), source(start_ms=noon, anchor_ms=NOW_MS, cut_ms=noon))
+    found = spans(compiled, sources, feature(), resource_id="", start_ms=NOW_MS, end_ms=NOW_MS + DAY_MS)
+    assert [(NOW_MS, None), (noon, UsageMarkerType.SUBSCRIPTION_CHANGE_RESET)] == [
+        (item.start_ms, item.reset) for item in found
+    ]

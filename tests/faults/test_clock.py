@@ -127,6 +127,34 @@ def test_a_jump_ahead_changes_nothing_for_good(data_dir: Path, level: str) -> No
         assert 4 == usage(client, SEATS)
 
 
+def test_a_change_under_a_wrong_time_leaves_the_usage_of_the_right_one(data_dir: Path) -> None:
+    """Counters follow the sources for both times; only one of the two is right."""
+    clock = ManualClock(START)
+    with opened(data_dir, clock, "disk") as client:
+        client.report_usage(CUSTOMER, CALLS, 60)
+        now = clock.time()
+        clock.jump(at(now + 3 * 365 * DAY_S))
+        client.grant_promotional_entitlements(CUSTOMER, [{"feature_id": SEATS, "usage_limit": 9}])
+        assert client.status().clock_suspect
+        assert 0 == usage(client)
+        clock.jump(at(now + 60))
+        assert 60 == usage(client)
+        assert 61 == client.report_usage(CUSTOMER, CALLS, 1).current_usage
+
+
+def test_a_clock_that_was_confirmed_is_believed_from_there_on(data_dir: Path) -> None:
+    """The hours before do not count towards the next jump."""
+    clock = ManualClock(START)
+    with opened(data_dir, clock, "disk") as client:
+        clock.advance(seconds=20 * 3600)
+        clock.jump(at(clock.time() + 30 * DAY_S))
+        assert client.status().clock_suspect
+        client.confirm_clock()
+        assert not client.status().clock_suspect
+        clock.jump(at(clock.time() + 25 * 3600))
+        assert client.status().clock_suspect
+
+
 @LEVELS
 def test_a_restart_in_the_past_goes_on_from_the_time_that_was_stored(data_dir: Path, level: str) -> None:
     clock = ManualClock(START)

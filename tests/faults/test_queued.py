@@ -22,7 +22,7 @@ from stigg_local import (
     StoreError,
     UsageQueueFull,
 )
-from stigg_local.core.period import to_ms
+from stigg_local.core.period import to_datetime, to_ms
 from stigg_local.core.quantity import to_raw
 from stigg_local.core.queued import QueuedReport, Subject
 from stigg_local.edge.overlay import folded
@@ -159,6 +159,23 @@ def test_queued_images_cost_credits_at_once_what_they_cost_when_stored(client: S
     assert before.current_balance == after.current_balance
 
 
+def test_queued_images_do_not_take_what_a_debt_has_taken(data_dir: Path) -> None:
+    """A grant that began since the last write paid the debt first."""
+    clock = ManualClock(NOON)
+    with Stigg(catalog=CATALOG, data_dir=data_dir, clock=clock, durability="queued") as client:
+        provision(client)
+        client.consume_credits(CUSTOMER, "currency-ai", 15)
+        client.grant_credits(CUSTOMER, "currency-ai", 100, effective_at="2025-02-01T00:00:00Z")
+        clock.advance(seconds=86_400)
+        with held_up(client):
+            client.report_usage(CUSTOMER, IMAGES, 1)
+            queued = client.get_credit_entitlement(CUSTOMER, "currency-ai").to_dict()
+        client.flush(10)
+        stored = client.get_credit_entitlement(CUSTOMER, "currency-ai").to_dict()
+    assert 75 == queued["remaining"]
+    assert queued | {"asOf": None} == stored | {"asOf": None}
+
+
 def test_queued_images_leave_alone_what_is_held(client: Stigg) -> None:
     """45 credits, 20 of them held: of 50 that are used 25 are there, and the others are a debt."""
     client.grant_credits(CUSTOMER, "currency-ai", 45)
@@ -184,6 +201,55 @@ def test_a_report_at_the_very_end_of_a_window_is_of_the_next(data_dir: Path) -> 
         assert 2 == client.report_usage(CUSTOMER, CALLS, 2).current_usage == usage(client)
         client.flush(10)
         assert 2 == usage(client)
+
+
+def test_reports_of_one_group_count_for_their_own_resource(client: Stigg) -> None:
+    """They are stored together, for they are one customer's."""
+    for resource in ("site-1", "site-2"):
+        client.provision_subscription(CUSTOMER, "plan-site", resource_id=resource)
+    with held_up(client):
+        for place, value in (("site-1", 1), ("site-2", 2), ("site-1", 4), (None, 8)):
+            client.report_usage(CUSTOMER, CALLS, value, resource_id=place)
+    client.flush(10)
+    assert [5, 2, 8] == [
+        client.get_metered_entitlement(CUSTOMER, CALLS, place).current_usage for place in ("site-1", "site-2", None)
+    ]
+
+
+def test_reports_of_one_group_count_in_every_window_of_their_own_time(data_dir: Path) -> None:
+    """That of the source that wins, and those of the others, which end elsewhere."""
+    clock = ManualClock(NOON)
+    with Stigg(catalog=CATALOG, data_dir=data_dir, clock=clock, durability="queued") as client:
+        provision(client)
+        client.grant_promotional_entitlements(
+            CUSTOMER, [{"feature_id": CALLS, "usage_limit": 7, "reset_period": "DAY"}]
+        )
+        clock.advance(seconds=86_400 + 60)
+        with held_up(client):
+            client.report_usage(CUSTOMER, CALLS, 3, created_at="2025-02-01T11:59:59Z")
+            client.report_usage(CUSTOMER, CALLS, 2, created_at="2025-02-01T12:00:00Z")
+        client.flush(10)
+        assert (100, 5) == (client.get_metered_entitlement(CUSTOMER, CALLS).usage_limit, usage(client))
+        (ended,) = client.get_active_subscriptions_list(CUSTOMER)
+        client.cancel_subscription(ended.subscription_id)
+        assert (7, 2) == (client.get_metered_entitlement(CUSTOMER, CALLS).usage_limit, usage(client))
+
+
+def test_a_report_of_a_time_that_is_folded_is_refused_at_once(data_dir: Path) -> None:
+    """As without a queue; whether it was counted before cannot be told any more."""
+    clock = ManualClock(NOON)
+    with Stigg(catalog=CATALOG, data_dir=data_dir, clock=clock, durability="queued") as client:
+        provision(client)
+        clock.advance(seconds=60)
+        assert client._embedded is not None
+        store = client._embedded.store
+        from_ms = store.now_ms() - 1000
+        store.write(lambda tx: tx.put_usage_from(from_ms), operation="fold", key="k")
+        with pytest.raises(InvalidInput, match="from when on usage is kept"):
+            client.report_usage(CUSTOMER, CALLS, 1, created_at=to_datetime(from_ms - 1))
+        client.report_usage(CUSTOMER, CALLS, 2, created_at=to_datetime(from_ms))
+        client.flush(10)
+        assert (2, None) == (usage(client), client.status().last_error)
 
 
 @pytest.mark.parametrize(("seq", "expected"), [(0, 4), (4, 0), (5, 0), (6, 4)])
@@ -305,6 +371,23 @@ def test_what_memory_knows_is_checked_before_it_is_queued(
     assert 0 == depth(client)
 
 
+def test_neither_an_archived_customer_nor_an_unknown_resource_is_queued_for(client: Stigg) -> None:
+    with pytest.raises(NotFound) as unknown:
+        client.report_usage(CUSTOMER, CALLS, 1, resource_id="site-none")
+    client.archive_customer("customer-2")
+    with pytest.raises(NotFound) as archived:
+        client.report_usage("customer-2", CALLS, 1)
+    assert ("CustomerResourceNotFound", "CustomerNotFound") == (unknown.value.code, archived.value.code)
+    assert 0 == depth(client)
+
+
+def test_a_queued_report_keeps_its_dimensions(client: Stigg) -> None:
+    client.report_usage(CUSTOMER, CALLS, 1, dimensions={"region": "eu"})
+    client.report_usage(CUSTOMER, CALLS, 1, durability="disk")
+    kept = client.export_customer(CUSTOMER)["measurements"]
+    assert [{"region": "eu"}, {}] == [item["dimensions"] for item in kept]
+
+
 def test_a_key_counts_once_queued_or_stored_and_has_one_body(client: Stigg) -> None:
     with held_up(client):
         first = client.report_usage(CUSTOMER, CALLS, 2, idempotency_key="k")
@@ -329,6 +412,44 @@ def test_a_command_comes_after_what_was_queued_before_it(client: Stigg) -> None:
 
 
 # ---------------------------------------------------------------------- bounded, and never silent
+
+
+def test_a_history_holds_what_was_queued(client: Stigg) -> None:
+    for number in range(1, 4):
+        client.report_usage(CUSTOMER, CALLS, 2)
+        points = client.get_usage_history(CUSTOMER, CALLS, start_date="2025-01-01T00:00:00Z").points
+        assert 2 * number == points[-1].value
+
+
+def test_a_bulk_comes_after_what_was_queued_before_it(client: Stigg) -> None:
+    for value in range(1, 4):
+        client.report_usage(CUSTOMER, CALLS, 5)
+        reports = [{"customer_id": name, "feature_id": CALLS, "value": value, "update_behavior": "SET"}
+                   for name in (CUSTOMER, "customer-2")]  # fmt: skip
+        assert [value, value] == [result.current_usage for result in client.report_usage_bulk(reports)]
+    client.flush(10)
+    assert (3, 3) == (usage(client), usage(client, "customer-2"))
+
+
+def test_a_key_that_was_used_meanwhile_for_something_else_is_named(
+    client: Stigg, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """By another process between the call and the transaction: its report counts, and this one does not."""
+    client.report_usage(CUSTOMER, CALLS, 1)
+    client.flush(10)
+    store = queue_of(client)._store
+
+    def other_first(groups: Sequence[Group]) -> list[Exception | None]:
+        monkeypatch.setattr(queue_of(client), "_store", store)
+        client.report_usage(CUSTOMER, CALLS, 4, idempotency_key="k", durability="disk")
+        return store(groups)
+
+    with held_up(client):
+        client.report_usage(CUSTOMER, CALLS, 2, idempotency_key="k")
+        monkeypatch.setattr(queue_of(client), "_store", other_first)
+    client.flush(10)
+    assert "IdempotencyConflict" in str(client.status().last_error)
+    assert (5, 1) == (usage(client), queue_of(client).refusals)
 
 
 def test_a_full_queue_refuses_with_a_typed_error_and_loses_nothing(data_dir: Path) -> None:

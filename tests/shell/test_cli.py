@@ -307,6 +307,7 @@ def test_show_prints_what_is_in_force(run: Run, stored: Path) -> None:
         (("free", "feature-retention-days", "--type", "numeric"), 0, "access", "7 days"),
         (("paid", REGIONS, "--values", "eu,us"), 0, "access", "eu, us"),
         (("paid", REGIONS, "--values", "ap", "--type", "enum"), 3, "denied: RequestedValuesMismatch", "eu, us"),
+        (("paid", REGIONS, "--values", ""), 0, "access", "eu, us"),
         (("free", CALLS, "--requested", "100"), 0, "access", "0 of 100 calls used"),
         (("free", CALLS, "--requested", "100.5"), 3, "denied: RequestedUsageExceedsLimit", "0 of 100 calls used"),
         (("free", CALLS, "--requested", "1e300"), 3, "denied: RequestedUsageExceedsLimit", "0 of 100 calls used"),
@@ -395,7 +396,8 @@ def test_report_counts_sets_and_takes_back(run: Run, stored: Path) -> None:
     assert 30.25 == run("report", "free", CALLS, "0.25", *options).json["currentUsage"]
     assert 2 == run("report", "free", SEATS, "2", "--set", *options).json["currentUsage"]
     assert 1 == run("report", "free", SEATS, "-1", *options).json["currentUsage"]
-    assert 1 == run("check", "free", SEATS, *options).json["currentUsage"]
+    assert 2 == run("report", "free", SEATS, "2", "--set", *options).json["currentUsage"]
+    assert 2 == run("check", "free", SEATS, *options).json["currentUsage"]
 
 
 def test_report_says_what_it_means_for_access(run: Run, stored: Path) -> None:
@@ -461,6 +463,12 @@ def test_status_tells_how_the_state_is_kept(run: Run, stored: Path) -> None:
     assert "storage.path" in ended.out
     found = run("status", "--data-dir", stored, "--json").json
     assert ("FRESH", "production", None) == (found["state"], found["environment"], found["lastError"])
+
+
+def test_status_of_a_state_that_cannot_be_used_ends_with_1(run: Run, stored: Path) -> None:
+    (stored / "authority.db").write_bytes(b"no database" * 1000)
+    (stored / "authority.db-wal").write_bytes(b"nor a log")
+    assert (1, "STORAGE") == line_of(run("status", "--data-dir", stored))
 
 
 def test_status_of_a_fallback_file(run: Run) -> None:

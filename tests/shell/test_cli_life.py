@@ -202,6 +202,7 @@ LINES = [
     {"customer_id": "n5", "metadata": {"a": 1}},
     {"name": "nobody"},
     {"customer_id": "n6", "name": None},
+    {"customer_id": "n7", "coupon_id": "coupon-launh"},
 ]
 
 
@@ -213,15 +214,16 @@ def test_lines_that_are_refused_are_told_by_number(
     file = tmp_path / "customers.ndjson"
     file.write_text("\n".join([*map(json.dumps, LINES), "nonsense"]) + "\n")
     ran = run("customer import", file)
-    assert (2, "9 lines: 4 imported, 5 refused\n") == (ran.code, ran.out)
+    assert (2, "10 lines: 4 imported, 6 refused\n") == (ran.code, ran.out)
     codes = [line.split(": ")[0:2] for line in ran.err.splitlines()]
     assert [
         [f"{file}:3", "InvalidArgumentError"],
         [f"{file}:5", "CouponNotFound"],
         [f"{file}:6", "InvalidMetadataError"],
         [f"{file}:7", "InvalidArgumentError"],
-        [f"{file}:9", "BadUserInput"],
-    ] == sorted(codes)
+        [f"{file}:9", "CouponNotFound"],
+        [f"{file}:10", "BadUserInput"],
+    ] == codes
     assert "(did you mean `name`)" in ran.err
     first = run("customer get n1 --json").json
     assert ("One", "later@one.example", {"region": "eu"}) == (first["name"], first["email"], first["metadata"])
@@ -470,6 +472,14 @@ def test_following_begins_with_the_newest_and_ends(run: Run, line: str) -> None:
     assert run("events list --limit 2 --json").json["items"][0]["id"] == shown[0].split()[0]
     assert 2 == len(shown)
     assert Ran(0, "", "") == run(f"{line} --seconds 0")
+
+
+def test_following_ends_after_so_many(run: Run) -> None:
+    """Also where there are more of them at once."""
+    newest = [event["id"] for event in run("events list --limit 5 --json").json["items"]]
+    assert 5 == len(newest)
+    followed = run("events follow --last 5 --count 2 --json").out.splitlines()
+    assert newest[:2] == [json.loads(line)["id"] for line in followed]
 
 
 def test_following_shows_what_others_do(run: Run, shop: Shop) -> None:

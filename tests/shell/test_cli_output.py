@@ -8,17 +8,26 @@ import select
 import subprocess
 import sys
 import time
+from decimal import Decimal
 from pathlib import Path
 
 import pytest
 
 from stigg_local.cli import output
 from stigg_local.cli.output import Output
+from stigg_local.cli.records import price
 from stigg_local.core.explain_text import Branch
 
 ROOT = Path(__file__).parents[2]
 EXAMPLE = ROOT / "fixtures/catalogs/example.toml"
 COLOUR = re.compile(r"\x1b\[[0-9;]*m")
+
+
+@pytest.mark.parametrize(
+    ("amount", "shown"), [("0.00015", "0.00015"), ("1234.5", "1,234.50"), ("20", "20"), ("9.990", "9.99")]
+)
+def test_an_amount_has_two_digits_or_all_that_it_needs(amount: str, shown: str) -> None:
+    assert shown == price(Decimal(amount))
 
 
 def at_terminal(*arguments: str | Path, **variables: str) -> str:

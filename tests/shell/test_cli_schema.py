@@ -169,6 +169,20 @@ HEADS: list[Table] = [
 ]
 
 
+@pytest.mark.parametrize("section", ["features", "credits"])
+@pytest.mark.parametrize("key", FALLBACK_KEYS)
+def test_the_schema_takes_what_the_reader_takes_of_a_key_that_says_nothing(section: str, key: str) -> None:
+    """A key of the other section may be there as long as it says nothing."""
+    for value in FALLBACK_VALUES:
+        source = {"schema": 1, section: {"an-id": {"hasAccess": True, key: value}}}
+        try:
+            parse_fallback_file(json.dumps(source).encode(), "fallback.json")
+        except (FallbackFileError, InvalidInput):
+            assert not FALLBACK.is_valid(source)
+        else:
+            assert FALLBACK.is_valid(source), (key, value)
+
+
 @given(
     st.sampled_from(["features", "credits", "feature"]),
     st.dictionaries(st.sampled_from(FALLBACK_KEYS), st.sampled_from(FALLBACK_VALUES), max_size=4),

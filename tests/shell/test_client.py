@@ -388,6 +388,33 @@ def test_a_listener_may_call_the_client_and_take_itself_away(data_dir: Path) -> 
     assert [1] == heard
 
 
+def test_a_list_of_fallbacks_has_credits_on_demand_and_the_file_first(tmp_path: Path) -> None:
+    file = tmp_path / "fallback.toml"
+    file.write_text("schema = 1\n[features.feature-calls]\nhasAccess = true\nusageLimit = 7\n")
+    with Stigg(offline=True, fallback_file=file, **FALLBACKS) as client:
+        told = [item.to_dict() for item in client.get_entitlements("c")]
+        limits = {item["feature"]["id"]: item["usageLimit"] for item in told}
+        assert (7, 4242) == (limits["feature-calls"], limits["feature-seats"])
+        assert len(limits) == len(client.get_entitlements("c"))
+        assert len(limits) + 1 == len(client.get_entitlements("c", include_credits=True))
+
+
+def test_a_listener_that_was_added_twice_is_taken_away_once(data_dir: Path) -> None:
+    heard: list[Any] = []
+
+    def hear(event: Any) -> None:
+        heard.append(event.usage)
+
+    with opened(data_dir) as client:
+        for _ in range(2):
+            client.add_listener("usageUpdated", hear)
+        client.remove_listener("usageUpdated", hear)
+        client.report_usage("customer-1", "feature-calls", 1)
+        client.remove_listener("usageUpdated", hear)
+        client.report_usage("customer-1", "feature-calls", 1)
+    assert [1] == heard
+
+
 def test_unknown_events_and_listeners_are_refused(data_dir: Path) -> None:
     with opened(data_dir) as client:
         with pytest.raises(InvalidInput, match="usageUpdate") as caught:

@@ -435,6 +435,18 @@ def test_a_damaged_file_is_set_aside_and_the_customers_can_be_provisioned_again(
         assert (False, True, "Unknown") == (denied.has_access, denied.is_fallback, denied.access_denied_reason)
 
 
+def test_a_log_goes_aside_with_its_database(original: Original) -> None:
+    """Beside a new database it would be another one's."""
+    data_dir = original.copy()
+    path = data_dir / "authority.db"
+    path.write_bytes(b"no database" * 1000)
+    (data_dir / "authority.db-wal").write_bytes(b"its log")
+    with client_of(data_dir, original.clock(), catalog=CATALOG) as client:
+        client.provision_customer("customer-1", subscription_params={"plan_id": "plan-small"})
+    kept = {item.name.partition(".quarantined-")[2].lstrip("0123456789") for item in data_dir.glob("*.quarantined-*")}
+    assert {"", "-wal"} <= kept
+
+
 # ---------------------------------------------------------------------- rebuilding
 
 

@@ -110,6 +110,8 @@ def test_tables_lists_views_and_stored_tables_with_rows_and_bytes(run: Run) -> N
     assert ("table", 3, 8192) == tuple(found["customer"].values())[1:]
     assert ("table", 1, 4096) == tuple(found["sequence"].values())[1:]
     assert found["main.ledger"]["rows"] == found["ledger"]["rows"] > 0
+    assert {None} == {row["bytes"] for row in found.values() if row["kind"] == "view"}
+    assert all(row["bytes"] >= 4096 for row in found.values() if row["kind"] == "table")
 
 
 def test_tables_in_a_live_directory_counts_what_was_written_last(own: Path, run: Run) -> None:
@@ -261,6 +263,8 @@ def test_a_query_takes_parameters_by_name(run: Run) -> None:
         "query", "SELECT :c AS c, :n + 1 AS n, typeof(:t) AS t", "-p", "c", "it's", "-p", "n", "2", "-p", "t", '"2"'
     )
     assert (0, ["c     n  t", "it's  3  text"]) == (ran.code, ran.out.splitlines())
+    big = run("query", "SELECT typeof(:a) AS a, typeof(:b) AS b", "-p", "a", str(2**63 - 1), "-p", "b", str(2**63))
+    assert (0, ["a        b", "integer  real"]) == (big.code, big.out.splitlines())
     ran = run("query", "SELECT 1", "-p", "b", "1")
     assert (2, "error: BadUserInput: the statement has no parameter `:b` (leave it out)\n") == (ran.code, ran.err)
     for given in ((), ("-p", "b", "1")):
@@ -316,6 +320,13 @@ WRITING = (
     "  -- nothing",
     "SELEC 1",
 )
+
+
+def test_what_is_refused_is_named(run: Run) -> None:
+    for statement, what in (("DELETE FROM customer", "DELETE"), ("SELECT load_extension('x')", "load_extension")):
+        ran = run("query", statement)
+        assert ran.err.startswith("error: ReadOnly: the statement would change something")
+        assert f"`{what}`" in ran.err
 
 
 @pytest.mark.parametrize("statement", WRITING)

@@ -1,5 +1,6 @@
 """Backup and restore: one committed state under load, whole or not at all, and a new epoch after it."""
 
+import errno
 import json
 import os
 import random
@@ -11,6 +12,7 @@ import threading
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
+from itertools import pairwise
 from pathlib import Path
 
 import apsw
@@ -19,9 +21,10 @@ import pytest
 from stigg_local import InvalidInput, NotAllowed, Stigg, StoreBusy, StoreCorrupt
 from stigg_local.doctor import examine
 from stigg_local.errors import SchemaTooNew, StoreError
-from stigg_local.store.backup import backup
+from stigg_local.store.backup import backup, draft_of
 from stigg_local.store.manifest import Manifest, read_manifest, seal
 from stigg_local.store.restore import restore
+from stigg_local.testing import ManualClock
 from tests.shell.clients import CATALOG, ask, fill, start
 
 CALLS = "feature-calls"
@@ -332,6 +335,17 @@ def test_a_killed_backup_leaves_nothing_that_restore_accepts(filled: Path, tmp_p
     assert {"y.backup"} == names(aside)
 
 
+def test_a_backup_leaves_the_draft_of_another_one_alone(filled: Path, tmp_path: Path) -> None:
+    """Somebody works at it: it is held locked."""
+    aside = tmp_path / "aside"
+    aside.mkdir()
+    with draft_of(str(aside / "x.backup")) as draft:
+        Path(draft).write_bytes(b"half")
+        backup(str(filled), str(aside / "y.backup"))
+        assert {"y.backup", Path(draft).name} == names(aside)
+    assert {"y.backup"} == names(aside)
+
+
 @pytest.mark.parametrize("stage", ["unpacking", "checking pages"])
 def test_a_killed_restore_leaves_a_directory_that_is_restored_again(made: Path, tmp_path: Path, stage: str) -> None:
     new = tmp_path / "new"
@@ -452,6 +466,60 @@ def test_a_replaced_directory_is_set_aside_whole_and_its_numbers_are_not_used_ag
     assert {"stigg", "made.backup", *(Path(str(way)).name for way in (first.set_aside, second.set_aside))} == names(
         tmp_path
     )
+
+
+def test_the_numbers_of_a_replaced_database_are_not_used_again(filled: Path, made: Path) -> None:
+    """Whoever follows it by number is never told of something older as if it were new."""
+
+    def version() -> tuple[int, int]:
+        with Stigg(data_dir=filled) as client:
+            epoch, _, seq = str(client.status().version).partition(":")
+        return int(epoch), int(seq)
+
+    with Stigg(data_dir=filled) as client:
+        for _ in range(5):
+            client.report_usage("customer-1", CALLS, 1)
+    versions = [version()]
+    for _ in range(2):
+        restore(str(made), str(filled), replace=True)
+        versions.append(version())
+    for before, after in pairwise(versions):
+        assert after[0] > before[0]
+        assert after[1] > before[1]
+
+
+def test_a_directory_stays_where_the_new_one_cannot_take_its_place(
+    filled: Path, made: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """What was set aside is put back, and nothing is left beside it."""
+    before, rename = names(filled), os.rename
+
+    def fail(source: str, target: str) -> None:
+        if ".restore-" in os.path.basename(source):
+            raise OSError(errno.EIO, "the disk failed")
+        rename(source, target)
+
+    with monkeypatch.context() as patched:
+        patched.setattr("stigg_local.store.restore.os.rename", fail)
+        with pytest.raises(StoreError):
+            restore(str(made), str(filled), replace=True)
+    assert before == names(filled)
+    assert {"stigg", "made.backup"} == names(tmp_path)
+
+
+def test_what_two_restores_of_one_instant_replace_is_kept_twice(
+    filled: Path, made: Path, tmp_path: Path, clock: ManualClock
+) -> None:
+    aside = [restore(str(made), str(filled), replace=True, clock=clock).set_aside for _ in range(2)]
+    assert 2 == len(set(aside))
+    assert {"stigg", "made.backup", *(Path(str(way)).name for way in aside)} == names(tmp_path)
+
+
+def test_a_backup_is_no_hidden_file(tmp_path: Path) -> None:
+    with Stigg(catalog=CATALOG | {"environment": ".hidden"}, data_dir=tmp_path / "stigg"):
+        pass
+    made = Path(backup(str(tmp_path / "stigg"), f"{tmp_path / 'backups'}/").path)
+    assert made.name.startswith("hidden-")
 
 
 def test_a_directory_that_a_process_has_open_is_not_replaced(filled: Path, made: Path) -> None:

@@ -10,11 +10,14 @@ from typing import Any, NamedTuple
 
 import pytest
 
-from stigg_local import Stigg
+from stigg_local import Stigg, StorageFull
 from stigg_local.cli.main import main
+from stigg_local.database import Problem, import_lines
 from stigg_local.doctor import examine
+from stigg_local.import_commands import KINDS
+from stigg_local.store.exchange import Line
 from stigg_local.testing import ManualClock
-from tests.shell.clients import CATALOG, ROOT, ask, fill
+from tests.shell.clients import CATALOG, FULL_CATALOG, ROOT, ask, fill
 
 CALLS = "feature-calls"
 
@@ -250,6 +253,61 @@ def test_customers_come_with_a_plan_and_credits_with_their_dates(new: Path, run:
         assert 12 == client.get_metered_entitlement("b", CALLS).usage_limit
         assert client.get_metered_entitlement("b", "feature-seats").is_unlimited
         assert client.get_boolean_entitlement("b", "feature-audit").has_access
+
+
+def test_what_is_over_is_left_aside_and_what_runs_goes_on(tmp_path: Path, run: Run, clock: ManualClock) -> None:
+    """An export holds what was void, burnt or ended, and subscriptions whose trials are long over."""
+    new = tmp_path / "new"
+    with Stigg(catalog=FULL_CATALOG, data_dir=new, clock=clock) as client:
+        client.provision_customer("a", subscription_params=None)
+    grant = {"customer_id": "a", "currency_id": "currency-ai", "amount": 10, "remaining": 10}
+    path = lines(
+        tmp_path / "credits.ndjson",
+        grant | {"grant_id": "grant-void", "voided_ms": 1_738_317_600_000},
+        grant | {"grant_id": "grant-burnt", "remaining": 0},
+        grant | {"grant_id": "grant-half", "remaining": 4},
+    )
+    assert (3, 1, 2, 0) == run("import", "credits", path, "--data-dir", new, "--json").counts
+    promotion = {"customer_id": "a", "feature_id": "feature-sso", "start_ms": 1_738_317_600_000}
+    path = lines(tmp_path / "promotions.ndjson", promotion | {"end_ms": 1_738_317_600_001})
+    assert (1, 0, 1, 0) == run("import", "promotions", path, "--data-dir", new, "--json").counts
+    path = lines(
+        tmp_path / "subscriptions.ndjson",
+        {"customer_id": "a", "plan_id": "plan-trial", "billing_period": "MONTHLY", "status": "ACTIVE"},
+    )
+    assert (1, 1, 0, 0) == run("import", "subscriptions", path, "--data-dir", new, "--json").counts
+    with Stigg(data_dir=new, clock=ManualClock("2025-02-01T10:00:00Z")) as client:
+        assert 4 == client.get_credit_entitlement("a", "currency-ai").total_granted
+        assert not client.get_boolean_entitlement("a", "feature-sso").has_access
+        assert ["ACTIVE"] == [item.status for item in client.get_subscriptions("a")]
+
+
+def test_a_column_that_is_there_twice_is_a_mistake(filled: Path, run: Run, tmp_path: Path) -> None:
+    path = tmp_path / "customers.csv"
+    path.write_text("customer_id,name, name\nc-1,One,Two\n")
+    ran = run("import", "customers", path, "--data-dir", filled)
+    assert 2 == ran.code
+    assert f"{path}:1: BadUserInput: two columns are called `name`\n" == ran.err
+
+
+def test_an_archived_customer_is_left_aside(new: Path, run: Run, tmp_path: Path) -> None:
+    path = lines(tmp_path / "c.ndjson", {"customer_id": "a", "archived_ms": 1_738_317_600_000}, {"customer_id": "b"})
+    assert (2, 1, 1, 0) == run("import", "customers", path, "--data-dir", new, "--json").counts
+
+
+def test_a_directory_that_fails_ends_the_import(
+    filled: Path, clock: ManualClock, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It is no mistake of a line, and the same import goes on where it stopped."""
+
+    def fail(*_: object) -> bool:
+        raise StorageFull("no room left")
+
+    told: list[Problem] = []
+    monkeypatch.setitem(KINDS, "usage", fail)
+    with Stigg(data_dir=filled, clock=clock) as client, pytest.raises(StorageFull):
+        import_lines(client, "usage", [Line(1, {})], file="f", key_prefix="p", on_problem=told.append)
+    assert [] == told
 
 
 def test_a_dry_run_changes_nothing_and_says_what_would_be(filled: Path, run: Run, tmp_path: Path) -> None:

@@ -14,6 +14,7 @@ from time import sleep
 from typing import Any
 
 import apsw
+import msgspec
 import pytest
 
 from stigg_local import Stigg
@@ -24,6 +25,7 @@ from stigg_local.errors import InvalidInput
 from stigg_local.store import examine_files
 from stigg_local.store.digest import COUNTER, CUSTOMER, row_digest, row_sum, slot_of, sum_bytes
 from stigg_local.testing import ManualClock
+from tests.builders import grant
 from tests.shell.clients import CATALOG, FULL_CATALOG, NOON, ROOT, fill, live, start
 
 TABLES = (
@@ -405,6 +407,18 @@ def test_a_counter_that_its_log_does_not_give_is_found(healthy: Path, clock: Man
     run_sql(healthy, "UPDATE usage_counter SET value = value + 1 WHERE customer_id = 'customer-3'")
     reseal(healthy, "customer-3")
     assert {"CounterDiffers"} == set(codes(doctor(healthy, clock)))
+
+
+def test_a_grant_that_no_ledger_knows_is_found(healthy: Path, clock: ManualClock) -> None:
+    """Of a customer who has no ledger at all."""
+    with Stigg(data_dir=healthy, clock=clock) as client:
+        assert client._embedded is not None
+        client.provision_customer("customer-0", subscription_params=None)
+        body = msgspec.msgpack.encode(grant("grant-0"))
+        client._embedded.store.write(
+            lambda tx: tx.put_grant("customer-0", "grant-0", body), operation="grant", key="grant-0"
+        )
+    assert ["GrantDiffers"] == codes(doctor(healthy, clock))
 
 
 def test_wrong_permissions_are_found(healthy: Path, clock: ManualClock) -> None:

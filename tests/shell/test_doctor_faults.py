@@ -195,6 +195,14 @@ def test_a_slot_that_shows_what_never_was_is_found(healthy: Path, clock: ManualC
     assert ["GenerationDamaged"] == codes(doctor(healthy, clock))
 
 
+def test_a_slot_that_shows_the_next_transaction_tells_of_a_lost_one(healthy: Path, clock: ManualClock) -> None:
+    """Slots are stored before the mark: a writer that was killed in between has committed."""
+    following = doctor(healthy, clock).facts["database"]["seq"] + 1
+    content = (healthy / "generation").read_bytes()
+    (healthy / "generation").write_bytes(content[:-8] + following.to_bytes(8, "little"))
+    assert ["CommitsLost"] == codes(doctor(healthy, clock))
+
+
 def test_a_subscription_that_its_index_does_not_know_is_found(healthy: Path, clock: ManualClock) -> None:
     run_sql(healthy, "DELETE FROM subscription_owner WHERE customer_id = 'customer-101'")
     assert ["OwnerDiffers"] == codes(doctor(healthy, clock))

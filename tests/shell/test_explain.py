@@ -327,3 +327,33 @@ def test_the_command_draws_a_tree_and_exits_with_0(
     capsys.readouterr()
     assert 0 == main(["explain", "acme", "feature-regions", "--value", "eu", "--value", "mars", "--json", *where])
     assert ["eu", "mars"] == json.loads(capsys.readouterr().out)["question"]["requestedValues"]
+
+
+def test_a_promotion_that_helps_counts_in_the_window_that_the_plan_counts_in() -> None:
+    """Of a calendar month, so that what was used in the last one has not to be given once more."""
+    entitlement = {
+        "featureId": "calls",
+        "usageLimit": 100,
+        "resetPeriod": "MONTH",
+        "resetPeriodConfiguration": "StartOfTheMonth",
+    }
+    catalog = {
+        "schema": 1,
+        "features": [{"id": "calls", "featureType": "Numeric", "meterType": "Incremental"}],
+        "products": [{"id": "product"}],
+        "plans": [{"id": "plan", "productId": "product", "pricingType": "FREE", "entitlements": [entitlement]}],
+    }
+    clock = ManualClock("2025-01-31T10:00:00Z")
+    with Stigg(catalog=catalog, clock=clock) as client:
+        client.provision_customer("c", subscription_params={"plan_id": "plan"})
+        client.report_usage("c", "calls", 60)
+        clock.set("2025-02-10T00:00:00Z")
+        client.report_usage("c", "calls", 100)
+        ways = client.explain("c", "calls", requested_usage=1).ways
+        (way,) = [way for way in ways if way.kind == "PROMOTION"]
+        (given_,) = (way.arguments or {})["entitlements"]
+        assert (101, "MONTH", "StartOfTheMonth") == (
+            way.limit,
+            given_["reset_period"],
+            given_["reset_period_configuration"],
+        )

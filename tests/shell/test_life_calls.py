@@ -514,6 +514,49 @@ def test_an_export_holds_everything_that_is_kept(tmp_path: Path) -> None:
         assert {"customer.created", "subscription.created"} <= {item["type"] for item in found["events"]}
 
 
+def test_an_export_tells_usage_in_units_with_its_window_and_its_resource() -> None:
+    with Shop() as shop:
+        client = shop.client
+        client.provision_customer("customer-1", subscription_params={"plan_id": "plan-free"})
+        client.provision_subscription("customer-1", "plan-site", resource_id="site-1")
+        client.report_usage("customer-1", "feature-calls", 2.5)
+        login = {"customer_id": "customer-1", "event_name": "login", "dimensions": {"who": "ann"}}
+        client.report_event(
+            [login | {"idempotency_key": "1"}, login | {"idempotency_key": "2", "resource_id": "site-1"}]
+        )
+        found = client.export_customer("customer-1")
+        assert ["site-1"] == found["customer"]["resourceIds"]
+        assert [None, "site-1"] == [item["resourceId"] for item in found["rawEvents"]]
+        usage = {(item["featureId"], item["resourceId"]): item for item in found["usage"]}
+        calls, logins = usage["feature-calls", None], usage["feature-logins", None]
+        assert (2.5, "2025-01-31T10:00:00.000Z", "2025-02-28T10:00:00.000Z") == (
+            calls["usage"],
+            calls["from"],
+            calls["to"],
+        )
+        assert (1, None) == (logins["usage"], logins["to"])
+
+
+def test_an_export_is_of_one_customer_as_time_has_left_it() -> None:
+    """The other one's events are not in it, and what nobody wrote down yet is."""
+    with Shop() as shop:
+        for customer_id in ("customer-1", "customer-2"):
+            shop.customer(customer_id)
+        late = shop.buy("plan-late")
+        shop.client.cancel_subscription(late.id, cancellation_time="END_OF_BILLING_PERIOD")
+        shop.clock.set("2025-02-28T10:00:00Z")
+        found = shop.client.export_customer("customer-1")
+        assert {"customer-1"} == {item["customerId"] for item in found["events"]}
+        assert [("plan-late", "CANCELED"), ("plan-late-free", "ACTIVE")] == [
+            (item["planId"], item["status"]) for item in found["subscriptions"]
+        ]
+
+
+def test_a_coupon_that_cannot_be_applied_any_more_is_not_listed() -> None:
+    with Shop() as shop:
+        assert ["coupon-half"] == [coupon.id for coupon in shop.client.get_coupons()]
+
+
 def test_no_two_customers_share_the_id_of_a_subscription(monkeypatch: pytest.MonkeyPatch) -> None:
     """Six digits are few: what is drawn a second time, for anybody, gets longer."""
     drawn = iter(["0123456789"] * 6)

@@ -5,6 +5,7 @@ from copy import deepcopy
 from pathlib import Path
 from typing import Any
 
+import apsw
 import pytest
 
 from stigg_local import NotAllowed, NotFound, PaymentOutcome
@@ -59,6 +60,13 @@ def holding(place: Path, word: str) -> list[str]:
     return [path.name for path in sorted(place.rglob("*")) if path.is_file() and word.encode() in path.read_bytes()]
 
 
+def owners_of_event_keys(place: Path) -> set[str]:
+    connection = apsw.Connection(str(place / "authority.db"), flags=apsw.SQLITE_OPEN_READONLY)
+    found = {str(row[0]) for row in connection.execute("SELECT customer_id FROM usage_event_key")}
+    connection.close()
+    return found
+
+
 @pytest.mark.parametrize("outcome", ["PAID", "CHECKOUT", "ACTION_REQUIRED"])
 def test_nothing_of_the_person_is_left(tmp_path: Path, outcome: str) -> None:
     """Record, stored replies, events, usage, pages: not one byte of it in any file."""
@@ -70,6 +78,8 @@ def test_nothing_of_the_person_is_left(tmp_path: Path, outcome: str) -> None:
         assert holding(tmp_path, CANARY)
         assert shop.client.erase_customer("customer-1")
         assert [] == holding(tmp_path, CANARY)
+        # What stands for a key can be compared with a guess, so it goes, too.
+        assert {"customer-2"} == owners_of_event_keys(tmp_path)
         kept = json.dumps(shop.client.export_customer("customer-2"))
         assert kept.count(OTHER) == exported.count(CANARY)
         assert OTHER in str(shop.client.get_customer("customer-2").name)
@@ -208,6 +218,38 @@ def test_a_customer_who_is_archived_while_asked_for_money_gets_nothing() -> None
         shop.client.provision_subscription("customer-1", "plan-pro", billing_period="MONTHLY")
         answer = shop.client.get_entitlement("customer-1", "feature-calls")
         assert AccessDeniedReason.CustomerIsArchived == answer.access_denied_reason
+
+
+def test_the_replies_of_who_had_a_subscription_before_keep_what_is_not_the_new_owners(tmp_path: Path) -> None:
+    with Shop(data_dir=tmp_path) as shop:
+        shop.customer("customer-1")
+        shop.customer("customer-2")
+        asked: dict[str, Any] = {"metadata": {"note": OTHER}, "idempotency_key": "key-1"}
+        kept = shop.client.provision_subscription("customer-1", "plan-site", resource_id="site-1", **asked)
+        given = shop.client.provision_subscription("customer-1", "plan-free").subscription
+        assert given is not None
+        shop.client.delegate_subscription(given.id, "customer-2")
+        shop.client.erase_customer("customer-2")
+        again = shop.client.provision_subscription("customer-1", "plan-site", resource_id="site-1", **asked)
+        assert kept.to_dict() == again.to_dict()
+        assert OTHER in repr(again)
+
+
+def test_any_number_of_reports_is_emptied(tmp_path: Path) -> None:
+    """They are gone through in pages."""
+    with Shop(data_dir=tmp_path) as shop:
+        shop.client.provision_customer("customer-1", subscription_params={"plan_id": "plan-free"})
+        report = {
+            "customer_id": "customer-1",
+            "feature_id": "feature-calls",
+            "value": 1,
+            "dimensions": {"who": CANARY},
+        }
+        for _ in range(21):
+            shop.client.report_usage_bulk([report] * 100, durability="os")
+        shop.client.erase_customer("customer-1")
+        assert [] == holding(tmp_path, CANARY)
+    assert [] == [item for item in examine(tmp_path).findings if item.severity == "error"]
 
 
 def test_what_was_handed_over_is_erased_with_its_new_owner(tmp_path: Path) -> None:

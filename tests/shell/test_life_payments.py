@@ -473,6 +473,56 @@ def test_a_provider_may_call_the_client() -> None:
         assert {"asked": "yes"} == shop.client.get_customer("customer-1").metadata
 
 
+def test_what_somebody_collects_is_not_collected_by_the_next_tick() -> None:
+    """Who was asked may take a minute, and meanwhile something else of the customer may be due."""
+    asked: list[str] = []
+
+    def act(invoice: Any) -> None:
+        asked.append(invoice.reason)
+        if asked == ["NEW", "RENEWAL"]:
+            shop.clock.advance(seconds=10)
+            shop.client.tick()
+
+    with Shop(provider=Asking(act)) as shop:
+        shop.customer()
+        made = shop.buy()
+        shop.client.grant_promotional_entitlements(
+            "customer-1",
+            [{"feature_id": "feature-audit", "period": "CUSTOM", "custom_end_date": "2025-02-28T10:00:05Z"}],
+        )
+        shop.clock.set("2025-02-28T10:00:00Z")
+        shop.client.tick()
+        assert ["NEW", "RENEWAL"] == asked
+        assert "promotional_entitlement.expired" in shop.types()
+        latest = shop.subscription(made.id).latest_invoice
+        assert ("PAID", "NOT_REQUIRED") == (
+            None if latest is None else latest.status,
+            shop.subscription(made.id).payment_collection,
+        )
+
+
+def test_what_is_asked_for_again_after_a_while_is_collected_after_all() -> None:
+    """Something else of the customer that is due in between gives nothing up."""
+    down = [ConnectionError("no network")]
+
+    def act(invoice: Any) -> None:
+        if down:
+            raise down.pop()
+
+    with Shop(provider=Asking(act)) as shop:
+        shop.customer()
+        shop.client.grant_promotional_entitlements(
+            "customer-1",
+            [{"feature_id": "feature-audit", "period": "CUSTOM", "custom_end_date": "2025-01-31T11:00:00Z"}],
+        )
+        with pytest.raises(AuthorityUnavailable):
+            shop.buy(idempotency_key="key-1")
+        shop.clock.advance(hours=2)
+        shop.client.tick()
+        assert "promotional_entitlement.expired" in shop.types()
+        assert "ACTIVE" == shop.buy(idempotency_key="key-1").status
+
+
 def test_what_is_cancelled_while_it_is_collected_stays_cancelled() -> None:
     def act(invoice: Any) -> None:
         shop.client.cancel_subscription(invoice.subscription_id, cancellation_time="IMMEDIATE")

@@ -143,3 +143,14 @@ def test_the_keeper_keeps_the_log_short_without_a_tick(tmp_path: Path, monkeypat
             report(store)
         else:
             pytest.fail("the log is as long as it was")
+
+
+def test_damage_stays_told_after_a_commit_that_went_well(store: Store) -> None:
+    """What SQLite has seen is not mended by writing elsewhere; a full disk is over as soon as there is room."""
+    store.upkeep.note_sqlite(apsw.FullError("full"))
+    add(store, "one")
+    assert ("ok", None) == (store.status()["storage"], store.status()["last_error"])
+    store.upkeep.note_sqlite(apsw.CorruptError("malformed"))
+    add(store, "two")
+    assert "corrupt" == store.status()["storage"]
+    assert "malformed" in str(store.status()["last_error"])

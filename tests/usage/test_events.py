@@ -178,6 +178,39 @@ def test_the_logs_stay_bounded_and_no_answer_changes(tmp_path: Path, clock: Manu
     assert codes(tmp_path) == set()
 
 
+def test_a_log_of_any_length_is_verified_whole(client: Stigg, tmp_path: Path) -> None:
+    for first in (0, 1000, 2000):
+        client.report_event([login(number) for number in range(first, min(first + 1000, 2001))])
+    assert client._embedded is not None
+    client._embedded.store.read(lambda tx: tx.verify_log("c"))
+    assert 2001 == usage(client, "count")[0]
+    assert set() == codes(tmp_path)
+
+
+def test_what_was_folded_for_another_meter_does_not_count(tmp_path: Path, clock: ManualClock) -> None:
+    """Of its events nothing is left that could be looked at anew."""
+    with opened(tmp_path, clock, usage_retention_days=1) as client:
+        client.provision_customer("c", subscription_params=None)
+        client.provision_subscription("c", "forever")
+        client.report_event([login(5), login(7)])
+        clock.advance(seconds=3 * 24 * 3600)
+        client.tick()
+        client.report_event(login(9))
+        assert [21, 3] == usage(client, "sum", "count")
+        other = catalog("ALWAYS_RESET")
+        next(item for item in other["features"] if item["id"] == "sum")["meter"] = {"function": "COUNT"}
+        client.catalog.apply(other)
+        assert [1, 3] == usage(client, "sum", "count")
+
+
+def test_the_time_before_which_usage_is_folded_never_goes_back(client: Stigg) -> None:
+    assert client._embedded is not None
+    store = client._embedded.store
+    for number, from_ms in enumerate((10, 5)):
+        store.write(lambda tx, at=from_ms: tx.put_usage_from(at), operation="fold", key=f"{number}")  # type: ignore[misc]
+    assert 10 == store.read(lambda tx: tx.usage_from_ms())
+
+
 def test_members_of_closed_windows_are_deleted(tmp_path: Path, clock: ManualClock) -> None:
     with opened(tmp_path, clock, usage_retention_days=1) as client:
         client.provision_customer("c", subscription_params=None)
@@ -188,6 +221,20 @@ def test_members_of_closed_windows_are_deleted(tmp_path: Path, clock: ManualCloc
             client.tick()
         assert usage(client, "unique") == [0]
     assert rows(tmp_path, "meter_member") <= 100
+
+
+def test_members_are_deleted_a_few_at_a_time_and_none_is_left(
+    tmp_path: Path, clock: ManualClock, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("stigg_local.authority.retention.ROWS", 20)
+    with opened(tmp_path, clock, usage_retention_days=1) as client:
+        client.provision_customer("c", subscription_params=None)
+        client.provision_subscription("c", "daily")
+        client.report_event([login(number, f"u{number}") for number in range(50)])
+        clock.advance(seconds=3 * 24 * 3600)
+        client.tick()
+    assert 0 == rows(tmp_path, "meter_member")
+    assert set() == codes(tmp_path)
 
 
 def test_a_clock_that_cannot_be_believed_folds_nothing(tmp_path: Path, clock: ManualClock) -> None:
@@ -262,6 +309,33 @@ def test_thresholds_are_told_once_also_after_a_restart(tmp_path: Path, clock: Ma
     assert data[3:] == [("seats", "80"), ("seats", "150")]
 
 
+def test_a_damaged_note_of_what_was_told_keeps_nothing_back(tmp_path: Path, clock: ManualClock) -> None:
+    """Better told twice than never."""
+    told: list[str] = []
+    with opened(tmp_path, clock) as client:
+        client.add_listener("entitlement.usage_exceeded", lambda event: told.append(event.data["threshold"]))
+        client.provision_customer("c", subscription_params=None)
+        client.provision_subscription("c", "forever")
+        client.report_usage("c", "seats", 8)
+        change(tmp_path, "UPDATE usage_threshold SET percent = 100")
+        client.report_usage("c", "seats", 1)
+        client.report_usage("c", "seats", -2)
+        client.report_usage("c", "seats", 2)
+    assert ["80", "90"] == told
+
+
+def test_a_history_ends_now(tmp_path: Path, clock: ManualClock) -> None:
+    """What will be is not known, and windows that have not begun are not reset yet."""
+    with opened(tmp_path, clock) as client:
+        client.provision_customer("c", subscription_params=None)
+        client.provision_subscription("c", "daily")
+        client.report_usage("c", "calls", 2)
+        clock.advance(seconds=3600)
+        asked = {"start_date": START, "end_date": "2025-03-31T10:00:00Z"}
+        found = client.get_usage_history("c", "calls", **asked)
+        assert (clock.time(), 1, ()) == (found.end_date.timestamp(), len(found.points), found.markers)  # type: ignore[union-attr]
+
+
 def test_thresholds_and_retention_are_checked(tmp_path: Path, clock: ManualClock) -> None:
     for arguments in (
         {"usage_thresholds": (0,)},
@@ -284,6 +358,32 @@ def test_listeners_hear_of_usage_by_events(client: Stigg) -> None:
     assert ("count", 1) in heard
     assert ("sum", 5) in heard
     assert heard[-1] == ("calls", 2)
+
+
+def test_a_batch_tells_listeners_once_of_each_feature_and_resource(tmp_path: Path, clock: ManualClock) -> None:
+    source = catalog("ALWAYS_RESET")
+    source["products"].append({"id": "product-many", "multipleSubscriptions": True})
+    source["plans"].append(
+        {
+            "id": "site",
+            "productId": "product-many",
+            "pricingType": "FREE",
+            "entitlements": source["plans"][1]["entitlements"],
+        }
+    )
+    heard: list[tuple[str, Any]] = []
+    with opened(tmp_path, clock, source) as client:
+        client.provision_customer("c", subscription_params=None)
+        client.provision_subscription("c", "forever")
+        client.provision_subscription("c", "site", resource_id="site-1")
+        client.report_event(login(1))
+        client.add_listener("usageUpdated", lambda told: heard.append((told.entitlement.feature.id, told.usage)))
+        client.report_event([login(3, resource_id="site-1"), login(4, resource_id="site-1")])
+        assert [2] == [usage for feature, usage in heard if feature == "count"]
+        heard.clear()
+        reports = [{"customer_id": "c", "feature_id": "calls", "value": value} for value in (1, 2)]
+        client.report_usage_bulk([*reports, reports[0] | {"resource_id": "site-1"}])
+    assert [("calls", 3), ("calls", 1)] == heard
 
 
 def test_offline_events_succeed_and_do_nothing() -> None:
@@ -349,6 +449,9 @@ def test_events_and_history_on_the_command_line(
     events.write_text("".join(json.dumps(line) + "\n" for line in [*lines, lines[0]]))
     assert main(["events", "report", "--file", str(events), "--json", *where]) == 0
     assert json.loads(capsys.readouterr().out) == {"accepted": 2, "duplicates": 1, "durability": "disk"}
+    odd = ["--dimension", "d=[1]", "--dimension", "user=null", "--dimension", "flag=true"]
+    assert main(["events", "report", "c", "visit", "--key", "odd", *odd, *where]) == 0
+    assert capsys.readouterr().out == "recorded 1\n"
     picture = tmp_path / "usage.svg"
     asked = ["usage", "history", "c", "sum", "--from", "2025-02-01"]
     assert main([*asked, "--svg", str(picture), "--plain", *where]) == 0
