@@ -94,7 +94,8 @@ def test_a_fork_that_python_does_not_see_is_refused(tmp_path: Path) -> None:
     with opened(tmp_path) as store:
         add(store, "parent")
         read_end, write_end = os.pipe()
-        pid = ctypes.CDLL(None).fork()
+        # With the interpreter's lock held: the child of a call that lets go of it may wait for it for ever.
+        pid = ctypes.PyDLL(None).fork()
         if pid == 0:
             answers = []
             for call in (
