@@ -2,6 +2,7 @@
 
 import asyncio
 import json
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -28,10 +29,10 @@ def clock() -> ManualClock:
 
 
 @pytest.fixture
-def client(tmp_path: Path, clock: ManualClock) -> Stigg:
-    made = Stigg(catalog=CATALOG, data_dir=tmp_path, clock=clock)
-    made.provision_customer(CUSTOMER, subscription_params={"plan_id": "plan-app"})
-    return made
+def client(tmp_path: Path, clock: ManualClock) -> Iterator[Stigg]:
+    with Stigg(catalog=CATALOG, data_dir=tmp_path, clock=clock) as made:
+        made.provision_customer(CUSTOMER, subscription_params={"plan_id": "plan-app"})
+        yield made
 
 
 def reserved(client: Stigg) -> int | float:
