@@ -38,7 +38,7 @@ class MeasurementRows(HoldRows):
         body: bytes = b"",
     ) -> None:
         """Add one measurement to the customer's log."""
-        row = Measurement(self.seq, self.next_ord(), measurement_id, behavior, value, created_ms, self.now_ms, body)
+        row = (self.seq, self.next_ord(), measurement_id, behavior, value, created_ms, self.now_ms, body)
         self._put_single((self.environment, customer_id, resource_id, feature_id), row)
 
     def append_measurements(
@@ -48,7 +48,7 @@ class MeasurementRows(HoldRows):
         place = self.environment, customer_id, resource_id, feature_id
         self._put_reports(place, self.seq, self.take_ords(len(reports)), self.now_ms, reports)
 
-    def _put_single(self, place: Place, row: Measurement) -> None:
+    def _put_single(self, place: Place, row: tuple[Any, ...]) -> None:
         environment, customer_id, resource_id, feature_id = place
         digest = row_digest(environment, customer_id, (MEASUREMENT, resource_id, feature_id, *row))
         self._touch(customer_id).log += int.from_bytes(digest, "little")

@@ -22,7 +22,7 @@ QUIET_S, LINGER_S = 0.01, 0.1
 # milliseconds at most.
 CUSTOMERS_MAX = 64
 REPORTS_MAX = 4096
-TOGETHER_MAX = 8192
+TOGETHER_MAX = 16_384
 PAUSE_MIN_S, PAUSE_MAX_S = 0.05, 1.0
 # Who waits is let go on when so much of the queue is left, not for each place that becomes free: to store and to
 # enqueue in turns is faster than at the same time, under one interpreter lock.

@@ -79,6 +79,8 @@ class Store:
         self._shut: list[Reader] | None = None
         self._is_at_rest = False
         self.queue: ReportQueue | None = None
+        # The effective time, epoch milliseconds UTC: it never goes back behind what was written.
+        self.now_ms: Callable[[], int] = site.high_water.now_ms
         # What holds answers in this process, as (customer id -> answers, those that were taken out).
         self.memos: list[tuple[dict[str, Any], list[Any]]] = []
         self.chores = Chores(site, self.read, self.write, self._exclusively)
@@ -270,10 +272,6 @@ class Store:
     def catalog_seq(self) -> int:
         """Number of the transaction that last changed the catalog; 0 for an empty one."""
         return self._rows(lambda run: catalog_root(run, self.environment)[1])
-
-    def now_ms(self) -> int:
-        """The effective time, epoch milliseconds UTC: it never goes back behind what was written."""
-        return self._site.high_water.now_ms()
 
     @property
     def is_readonly(self) -> bool:
