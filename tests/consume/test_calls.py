@@ -10,6 +10,7 @@ import pytest
 from stigg_local import (
     AccessDeniedReason,
     ClientClosed,
+    IdempotencyConflict,
     InvalidInput,
     NotAllowed,
     NotAvailableOffline,
@@ -492,3 +493,45 @@ def test_a_late_settlement_takes_nothing_from_grants_that_others_have_used_up(
     assert [("OVERDRAFT", 0, 20), ("PROMOTIONAL", 20, 20)] == sorted(
         (row.grant_type, row.amount, row.consumed_amount) for row in rows
     )
+
+
+def test_what_was_consumed_is_in_the_log_with_its_dimensions(client: Stigg) -> None:
+    client.consume(CUSTOMER, CALLS, 3, dimensions={"model": "large", "tokens": 7, "share": 0.5, "cached": False})
+    client.consume(CUSTOMER, CALLS, 4)
+    kept = client.export_customer(CUSTOMER)["measurements"]
+    told = {"model": "large", "tokens": 7, "share": 0.5, "cached": False}
+    assert [(3, told), (4, None)] == [(one["value"], one["dimensions"] or None) for one in kept]
+
+
+@pytest.mark.parametrize("level", ["disk", "os"])
+def test_consuming_and_settling_tell_the_level_that_they_were_asked_for(client: Stigg, level: str) -> None:
+    assert level == client.consume(CUSTOMER, CALLS, 1, durability=level).durability
+    hold = client.reserve(CUSTOMER, CALLS, 5, durability=level)
+    assert hold.id is not None
+    assert level == client.settle(hold.id, 2, durability=level).durability
+
+
+def test_settling_is_done_once_under_the_holds_id_and_under_a_key_of_its_own(client: Stigg) -> None:
+    """Whichever of the two a repeat comes with; another amount or another hold is a conflict."""
+    hold, other = client.reserve(CUSTOMER, CALLS, 10), client.reserve(CUSTOMER, CALLS, 20)
+    assert hold.id is not None
+    assert other.id is not None
+    first = client.settle(hold.id, 4, idempotency_key="job-1")
+    again = client.settle(hold.id, 4, idempotency_key="job-1")
+    without = client.settle(hold.id, 4)
+    assert {first.measurement_id} == {again.measurement_id, without.measurement_id}
+    for hold_id, actual, key in ((hold.id, 5, None), (hold.id, 5, "job-1"), (other.id, 4, "job-1")):
+        with pytest.raises(IdempotencyConflict):
+            client.settle(hold_id, actual, idempotency_key=key)
+    answer = client.get_metered_entitlement(CUSTOMER, CALLS)
+    assert (4, 20) == (answer.current_usage, answer.reserved_usage)
+
+
+def test_releasing_is_done_once_under_any_key(client: Stigg) -> None:
+    hold = client.reserve(CUSTOMER, CALLS, 10)
+    assert hold.id is not None
+    client.release(hold.id, idempotency_key="job-1")
+    client.release(hold.id, idempotency_key="job-1")
+    client.release(hold.id)
+    answer = client.get_metered_entitlement(CUSTOMER, CALLS)
+    assert (0, 0) == (answer.current_usage, answer.reserved_usage)

@@ -381,6 +381,19 @@ def test_neither_an_archived_customer_nor_an_unknown_resource_is_queued_for(clie
     assert 0 == depth(client)
 
 
+def test_what_no_counter_holds_is_refused_before_it_is_queued(client: Stigg) -> None:
+    """Short way and long way; what fits to the last unit goes in, and nothing of the rest is stored."""
+    most = (2**63 - 1) // 10**6
+    for value in (most - 2, 1, 1):
+        client.report_usage(CUSTOMER, CALLS, value)
+    for _ in range(2):
+        with pytest.raises(InvalidInput) as caught:
+            client.report_usage(CUSTOMER, CALLS, 1)
+        assert "EntitlementUsageOutOfRangeError" == caught.value.code
+    client.flush()
+    assert (most, None) == (usage(client), client.status().last_error)
+
+
 def test_a_queued_report_keeps_its_dimensions(client: Stigg) -> None:
     client.report_usage(CUSTOMER, CALLS, 1, dimensions={"region": "eu"})
     client.report_usage(CUSTOMER, CALLS, 1, durability="disk")
