@@ -553,6 +553,12 @@ def test_a_terminal_without_rich_gets_plain_lines(
 # As a process ---------------------------------------------------------------------------------------------------
 
 
+def heeding_signals() -> None:
+    """In a child, before its program: whoever started the tests with `nohup` or behind `&` has signals ignored."""
+    for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
+        signal.signal(number, signal.SIG_DFL)
+
+
 def test_a_reader_that_goes_away_ends_it_quietly() -> None:
     read, write = os.pipe()
     os.close(read)
@@ -566,7 +572,13 @@ def test_a_reader_that_goes_away_ends_it_quietly() -> None:
 def test_a_program_that_is_told_to_end_leaves_nothing(tmp_path: Path, number: signal.Signals) -> None:
     environment = os.environ | {"PYTHONPATH": str(ROOT), "TMPDIR": str(tmp_path)}
     command = [sys.executable, "-m", "stigg_local.cli.main", "bench", "--customers", "100000"]
-    with subprocess.Popen(command, env=environment, stdout=subprocess.PIPE, stderr=subprocess.PIPE) as process:
+    with subprocess.Popen(
+        command,
+        env=environment,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        preexec_fn=heeding_signals,  # noqa: PLW1509 - one thread starts it
+    ) as process:
         until = time.monotonic() + 60
         while not list(tmp_path.iterdir()) and time.monotonic() < until:
             time.sleep(0.05)
@@ -582,7 +594,12 @@ def test_interrupting_the_demo_is_quiet_and_leaves_nothing(tmp_path: Path) -> No
     environment = os.environ | {"PYTHONPATH": str(ROOT), "TMPDIR": str(tmp_path)}
     command = [sys.executable, "-m", "stigg_local.cli.main", "demo"]
     with subprocess.Popen(
-        command, env=environment, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
+        command,
+        env=environment,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+        preexec_fn=heeding_signals,  # noqa: PLW1509 - one thread starts it
     ) as process:
         assert process.stdout is not None
         assert process.stderr is not None
