@@ -173,7 +173,8 @@ def _counters(connection: apsw.Connection, findings: Findings, damaged: set[Owne
         return
     windows = _Windows(connection, position.high_water_ms)
     for key, counters in groupby(steps.each(connection.execute(_COUNTERS)), key=lambda row: row[:4]):
-        if key[:2] in damaged:
+        # A damaged header of a row may say of any column that it has none.
+        if key[:2] in damaged or not all(isinstance(part, str) for part in key):
             continue
         counted = windows.of(*key)
         stored = [row[4:] for row in counters if row[4:6] in counted]
